@@ -1,0 +1,354 @@
+//! Everything the engine can ask of the world. With `event`, this is the whole vocabulary between the engine and the world.
+//!
+//! Bytes for the network do not stand here: they leave by `Engine::poll_transmit`.
+
+use crate::block::Block;
+use crate::fault::{DiskFault, LinkFault, PeerFault};
+use crate::hash::HashState;
+use crate::id::{ConnId, FileIndex, OpId, PeerId, PieceIndex, TorrentId};
+use crate::time::Duration;
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use core::ops::Range;
+
+/// Something the driver must do.
+#[derive(Debug)]
+pub enum Action {
+    /// Open a connection; answer with `Event::Dialed`.
+    Dial {
+        /// Its number from now on.
+        conn: ConnId,
+        /// Where to.
+        to: SocketAddr,
+    },
+    /// Close a connection at once and forget it; unsent bytes are dropped. A dial under way is given up.
+    Close {
+        /// The connection.
+        conn: ConnId,
+        /// Why, for the log.
+        reason: CloseReason,
+    },
+    /// The driver may read `bytes` more bytes from this connection. Grants add up. Before the first one nothing may be read.
+    AllowRead {
+        /// The connection.
+        conn: ConnId,
+        /// How many more.
+        bytes: u64,
+    },
+    /// Begin an operation; answer with `Event::Done`, exactly once, whatever happens.
+    Submit {
+        /// Its number.
+        op: OpId,
+        /// What to do, with everything it needs.
+        operation: Operation,
+    },
+    /// Give a network operation up. It still ends with `Event::Done` (with [`LinkFault::Aborted`], or the answer that overtook).
+    Abort {
+        /// The operation.
+        op: OpId,
+    },
+    /// Something the application may want to know.
+    Notify(Notice),
+}
+
+/// Why the engine closes a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum CloseReason {
+    /// They broke the protocol.
+    #[error(transparent)]
+    Fault(#[from] PeerFault),
+    /// No answer to our dial in time.
+    #[error("no answer to the dial in time")]
+    DialTimeout,
+    /// Nothing heard for too long.
+    #[error("nothing heard for too long")]
+    Idle,
+    /// It is ourselves.
+    #[error("it is ourselves")]
+    Ourselves,
+    /// There is already a connection to this peer.
+    #[error("already connected to this peer")]
+    Duplicate,
+    /// All places are taken.
+    #[error("all places are taken")]
+    Full,
+    /// The address is banned.
+    #[error("the address is banned")]
+    Banned,
+    /// Neither side wants anything from the other.
+    #[error("neither side wants anything")]
+    BothComplete,
+    /// The torrent stops.
+    #[error("the torrent stops")]
+    Stopped,
+}
+
+/// An operation on files or the network. It owns all that it needs; buffers come home with the outcome.
+#[derive(Debug)]
+pub enum Operation {
+    /// Look at each file of the torrent.
+    Stat {
+        /// The torrent.
+        torrent: TorrentId,
+    },
+    /// Make folders and empty files. Files with contents are made by the first write.
+    Prepare {
+        /// The torrent.
+        torrent: TorrentId,
+    },
+    /// Hash blocks onto a piece's state and write them. `blocks` are neighbours, the first of them at `begin`.
+    Absorb {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The piece.
+        piece: PieceIndex,
+        /// Where the first block begins, in bytes from the start of the piece.
+        begin: u32,
+        /// Neighbouring blocks, in order.
+        blocks: Vec<Block>,
+        /// The piece's hash so far, when these blocks are next in order; `None` to write only.
+        hash: Option<HashState>,
+        /// Whether these blocks end the piece: then the digest is wanted.
+        last: bool,
+    },
+    /// Read a range of a piece back and hash it. A missing file or a short one is a fault.
+    Hash {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The piece.
+        piece: PieceIndex,
+        /// Where the range begins, in bytes from the start of the piece.
+        begin: u32,
+        /// Its length in bytes.
+        len: u32,
+        /// The piece's hash so far.
+        hash: HashState,
+        /// Whether the range ends the piece.
+        last: bool,
+    },
+    /// Bring everything written so far to stable storage.
+    Sync {
+        /// The torrent.
+        torrent: TorrentId,
+    },
+    /// Set a file's length.
+    Truncate {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The file.
+        file: FileIndex,
+        /// The length in bytes.
+        len: u64,
+    },
+    /// Find the addresses of a host name.
+    Resolve {
+        /// The name; never an address literal.
+        host: String,
+    },
+    /// One HTTP GET. No redirect is followed and no connection reused.
+    Fetch(Box<Fetch>),
+}
+
+/// One HTTP/1.1 exchange.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetch {
+    /// Where to connect.
+    pub addr: SocketAddr,
+    /// Speak TLS, and verify the certificate for this name.
+    pub tls_name: Option<String>,
+    /// The `Host` header.
+    pub host: String,
+    /// Path and query, percent-encoded.
+    pub target: String,
+    /// The `User-Agent` header.
+    pub user_agent: String,
+    /// More body than this is [`LinkFault::TooLarge`].
+    pub max_body_bytes: usize,
+}
+
+/// What is known of a file on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FileStat {
+    /// Length in bytes.
+    pub len: u64,
+    /// Last change, in seconds since 1970 (0 when the system does not say).
+    pub mtime_unix_s: i64,
+}
+
+/// Where a [`TxBatch`] goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Destination {
+    /// To a connection, after everything given before.
+    Conn(ConnId),
+    /// As one datagram, from the engine's UDP port.
+    Datagram(SocketAddr),
+}
+
+/// What to send, in order. The caller keeps one and hands it to each `Engine::poll_transmit`, so that its memory is reused.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TxBatch {
+    /// The bytes that [`Segment::Bytes`] points into.
+    pub bytes: Vec<u8>,
+    /// What to send.
+    pub segments: Vec<Segment>,
+}
+
+impl TxBatch {
+    /// Empties the batch, keeping its memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.segments.clear();
+    }
+
+    /// How many bytes go to the network.
+    pub fn len_bytes(&self) -> u64 {
+        self.segments.iter().map(Segment::len_bytes).sum()
+    }
+}
+
+/// One stretch of a [`TxBatch`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Segment {
+    /// These bytes of [`TxBatch::bytes`].
+    Bytes(Range<usize>),
+    /// A verified range of the torrent's files, to be read by the driver when its turn comes.
+    File {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The piece.
+        piece: PieceIndex,
+        /// Bytes from the start of the piece.
+        begin: u32,
+        /// Length in bytes.
+        len: u32,
+    },
+}
+
+impl Segment {
+    /// How many bytes go to the network.
+    pub fn len_bytes(&self) -> u64 {
+        match self {
+            Segment::Bytes(range) => range.len() as u64,
+            Segment::File { len, .. } => u64::from(*len),
+        }
+    }
+}
+
+/// News for the application. Nothing depends on their being read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// The check of what is on disk has ended; downloading or seeding begins.
+    Checked {
+        /// The torrent.
+        torrent: TorrentId,
+        /// Verified pieces.
+        have: u32,
+    },
+    /// A piece was verified and written.
+    PieceVerified {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The piece.
+        piece: PieceIndex,
+    },
+    /// A piece failed its hash and will be fetched again.
+    PieceFailed {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The piece.
+        piece: PieceIndex,
+    },
+    /// Every piece is verified and written. Sent at most once per torrent, also when the check found it so.
+    Complete {
+        /// The torrent.
+        torrent: TorrentId,
+        /// Whether anything had to be downloaded.
+        downloaded: bool,
+    },
+    /// A peer shook hands.
+    PeerConnected {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The connection.
+        conn: ConnId,
+        /// Its address.
+        addr: SocketAddr,
+        /// What it calls itself.
+        peer_id: PeerId,
+    },
+    /// A peer that had shaken hands is gone.
+    PeerGone {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The connection.
+        conn: ConnId,
+        /// Why, when it was our decision.
+        closed: Option<CloseReason>,
+    },
+    /// An address is banned: it alone sent a whole piece that failed its hash.
+    Banned {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The address.
+        addr: SocketAddr,
+    },
+    /// A tracker answered.
+    TrackerAnswered {
+        /// The torrent.
+        torrent: TorrentId,
+        /// Its URL, without query.
+        url: String,
+        /// How many usable peers it named.
+        peers: u32,
+        /// When it will be asked again.
+        next_in: Duration,
+        /// Its `warning message`, cleaned and cut.
+        warning: Option<String>,
+    },
+    /// A tracker could not be asked, or refused.
+    TrackerFailed {
+        /// The torrent.
+        torrent: TorrentId,
+        /// Its URL, without query.
+        url: String,
+        /// Why, for people.
+        reason: TrackerFailure,
+    },
+    /// The disk refused. The torrent stops asking for pieces and tries again after a while.
+    DiskTrouble {
+        /// The torrent.
+        torrent: TorrentId,
+        /// What the disk said.
+        fault: DiskFault,
+    },
+    /// Everything has stopped after `Command::Shutdown`. The engine emits nothing more.
+    ShutDown,
+}
+
+/// Why an announce failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TrackerFailure {
+    /// The network.
+    #[error(transparent)]
+    Link(#[from] LinkFault),
+    /// An HTTP status that is not a success.
+    #[error("HTTP status {0}")]
+    Status(u16),
+    /// The tracker's own words, cleaned and cut.
+    #[error("the tracker says: {0}")]
+    Refused(String),
+    /// The answer makes no sense.
+    #[error("the answer makes no sense: {0}")]
+    Malformed(&'static str),
+    /// Too many redirects, or one to where we do not go.
+    #[error("redirected to where we do not go")]
+    Redirect,
+    /// An address that this tracker's URL must not reach (a name in the world that resolves to this machine or network).
+    #[error("its address is not one that this URL may reach")]
+    ForbiddenAddress,
+    /// The URL cannot be used.
+    #[error("the URL cannot be used: {0}")]
+    BadUrl(&'static str),
+}

@@ -1,0 +1,1 @@
+//! When which tracker of a torrent is asked.

@@ -1,0 +1,1 @@
+//! Bencode with limits.

@@ -1,0 +1,132 @@
+//! Block buffers and the one small pool they come from.
+//!
+//! A request is sent only with a buffer reserved (law: memory is bounded before the bytes are asked for). Buffers are handed out as
+//! owned values, travel with operations and come home with their completions; the pool counts them, so that none is lost.
+
+use crate::id::BLOCK_LEN;
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::fmt;
+use core::ops::{Deref, DerefMut};
+
+/// One buffer of up to [`BLOCK_LEN`] bytes. Only a [`BlockPool`] makes them.
+#[derive(Clone)]
+pub struct Block {
+    bytes: Box<[u8]>,
+    len: u32,
+}
+
+impl Deref for Block {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.bytes[..self.len as usize]
+    }
+}
+
+impl DerefMut for Block {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[..self.len as usize]
+    }
+}
+
+impl fmt::Debug for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Block({} bytes)", self.len)
+    }
+}
+
+/// The pool: `capacity` blocks, of which some are reserved for requests, some are out, the rest are free.
+#[derive(Clone, Debug)]
+pub struct BlockPool {
+    capacity: usize,
+    reserved: usize,
+    out: usize,
+    /// Buffers already allocated and at rest. Memory grows to what was needed at once, never past `capacity`.
+    idle: Vec<Block>,
+}
+
+impl BlockPool {
+    /// A pool of at most `capacity` blocks. Nothing is allocated yet.
+    pub fn new(capacity: usize) -> Self {
+        BlockPool { capacity, reserved: 0, out: 0, idle: Vec::new() }
+    }
+
+    /// How many blocks may exist.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// How many blocks can still be reserved.
+    pub fn free(&self) -> usize {
+        self.capacity - self.reserved - self.out
+    }
+
+    /// How many are reserved for requests on the way.
+    pub fn reserved(&self) -> usize {
+        self.reserved
+    }
+
+    /// How many hold data.
+    pub fn out(&self) -> usize {
+        self.out
+    }
+
+    /// Reserves one block for a request; `false` when none is free.
+    #[must_use]
+    pub fn reserve(&mut self) -> bool {
+        let ok = self.free() > 0;
+        self.reserved += usize::from(ok);
+        ok
+    }
+
+    /// Gives a reservation back: the request was cancelled, rejected or lost.
+    ///
+    /// # Panics
+    /// When nothing is reserved.
+    pub fn unreserve(&mut self) {
+        assert!(self.reserved > 0, "a reservation is given back once");
+        self.reserved -= 1;
+    }
+
+    /// Turns a reservation into a buffer of `len` bytes (contents unspecified).
+    ///
+    /// # Panics
+    /// When nothing is reserved, or `len` exceeds [`BLOCK_LEN`].
+    pub fn take(&mut self, len: u32) -> Block {
+        assert!(self.reserved > 0, "a block is taken only against a reservation");
+        assert!(len <= BLOCK_LEN, "a block has at most 16 KiB");
+        self.reserved -= 1;
+        self.out += 1;
+        let mut block =
+            self.idle.pop().unwrap_or_else(|| Block { bytes: vec![0; BLOCK_LEN as usize].into_boxed_slice(), len: 0 });
+        block.len = len;
+        block
+    }
+
+    /// Takes a block home.
+    ///
+    /// # Panics
+    /// When more come home than went out.
+    pub fn give_back(&mut self, block: Block) {
+        assert!(self.out > 0, "no block comes home twice");
+        self.out -= 1;
+        self.idle.push(block);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reservations_and_blocks_share_one_capacity() {
+        let mut pool = BlockPool::new(2);
+        assert!(pool.reserve() && pool.reserve() && !pool.reserve());
+        let block = pool.take(5);
+        assert_eq!((block.len(), pool.free(), pool.reserved(), pool.out()), (5, 0, 1, 1));
+        pool.unreserve();
+        pool.give_back(block);
+        assert_eq!(pool.free(), 2);
+    }
+}

@@ -1,0 +1,66 @@
+//! What the application decides once, at the start. Every limit has a line that says why.
+
+use crate::time::Duration;
+use alloc::string::String;
+use core::net::IpAddr;
+
+/// Settings of an engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The port that we announce; 0 when nothing listens.
+    pub listen_port: u16,
+    /// Our own addresses, as far as known: a peer list that names one of them with our port names ourselves.
+    pub own_ips: alloc::vec::Vec<IpAddr>,
+    /// Eight characters in front of our peer id (BEP 20).
+    pub peer_id_prefix: [u8; 8],
+    /// What we call ourselves to peers (BEP 10 `v`) and trackers (`User-Agent`).
+    pub user_agent: String,
+    /// Block buffers, 16 KiB each. It bounds what is asked for, and so the memory, whatever peers and disks do.
+    /// 1,024 (16 MiB) keep 130 MiB/s busy at a delay of 100 ms.
+    pub pool_blocks: usize,
+    /// Connections of the whole engine: each costs some 20 KiB, and most systems allow 1,024 files.
+    pub max_connections: usize,
+    /// Connections per torrent. Beyond some 50 a download gains nothing.
+    pub max_connections_per_torrent: usize,
+    /// Dials under way at a time: home routers drop more, and a list of dead peers must not look like a scan.
+    pub max_half_open: usize,
+    /// A dial without an answer is given up after this long, so that dead candidates make room.
+    pub dial_timeout: Duration,
+    /// A handshake must be complete after this long (half-open floods).
+    pub handshake_timeout: Duration,
+    /// A peer that says nothing for this long is gone (BEP 3 suggests two minutes).
+    pub idle_timeout: Duration,
+    /// A request unanswered for this long makes the peer snubbed, and its blocks are asked of others.
+    pub request_timeout: Duration,
+    /// Peers unchoked at a time, per torrent.
+    pub upload_slots: usize,
+    /// Hash operations under way while checking: twice the cores keep every core busy.
+    pub check_parallelism: usize,
+    /// After `Command::Shutdown`, how long trackers may take to hear `stopped`.
+    pub shutdown_timeout: Duration,
+    /// A disk that refused is tried again after this long.
+    pub disk_retry: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            listen_port: 6881,
+            own_ips: alloc::vec::Vec::new(),
+            peer_id_prefix: *b"-SM0001-",
+            user_agent: String::from("sameseed/0.1.0"),
+            pool_blocks: 1024,
+            max_connections: 400,
+            max_connections_per_torrent: 100,
+            max_half_open: 30,
+            dial_timeout: Duration::from_secs(8),
+            handshake_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(120),
+            request_timeout: Duration::from_secs(30),
+            upload_slots: 8,
+            check_parallelism: 4,
+            shutdown_timeout: Duration::from_secs(4),
+            disk_retry: Duration::from_secs(15),
+        }
+    }
+}

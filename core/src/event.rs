@@ -1,0 +1,163 @@
+//! Everything the engine can be told. With `action`, this is the whole vocabulary between the engine and the world.
+//!
+//! Events are facts: the engine never refuses one. Events for a connection or an operation that is already gone are ignored,
+//! but the buffers they carry are taken home.
+
+use crate::action::FileStat;
+use crate::block::Block;
+use crate::fault::{DiskFault, LinkFault};
+use crate::hash::HashState;
+use crate::id::{ConnId, Digest, OpId, TorrentId};
+use crate::metainfo::Metainfo;
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::{IpAddr, SocketAddr};
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// The time named by `Engine::poll_timeout` has come (early or late ticks do no harm).
+    Tick,
+    /// The application wants something.
+    Command(Command),
+    /// A connection came in. `conn` is a fresh [`ConnId::accepted`].
+    Accepted {
+        /// The connection's number.
+        conn: ConnId,
+        /// The other side's address.
+        from: SocketAddr,
+    },
+    /// A dial succeeded or failed. After a failure the connection does not exist.
+    Dialed {
+        /// The number given in `Action::Dial`.
+        conn: ConnId,
+        /// Our own address on that connection, or why there is none.
+        outcome: Result<SocketAddr, LinkFault>,
+    },
+    /// Bytes arrived. Mutable, because decryption will happen in place.
+    Received {
+        /// The connection.
+        conn: ConnId,
+        /// The bytes; never empty, never more than what `Action::AllowRead` left.
+        bytes: &'a mut [u8],
+    },
+    /// Exactly `bytes` more bytes were handed to the network.
+    Flushed {
+        /// The connection.
+        conn: ConnId,
+        /// How many more.
+        bytes: u64,
+    },
+    /// The connection is gone (not sent after `Action::Close`).
+    Closed {
+        /// The connection.
+        conn: ConnId,
+        /// Why; an orderly end is [`LinkFault::Eof`].
+        fault: LinkFault,
+    },
+    /// A file range that was to be sent could not be read. The driver closes the connection afterwards as with `Closed`.
+    ServeFailed {
+        /// The connection.
+        conn: ConnId,
+        /// What the disk said.
+        fault: DiskFault,
+    },
+    /// A datagram arrived on the engine's UDP port.
+    Datagram {
+        /// Who sent it.
+        from: SocketAddr,
+        /// Its contents.
+        bytes: &'a mut [u8],
+    },
+    /// An operation has ended. Exactly one for each `Action::Submit`, in any order.
+    Done {
+        /// The operation.
+        op: OpId,
+        /// How it ended, with everything that it owned.
+        outcome: Outcome,
+    },
+}
+
+/// What the application can ask for.
+#[derive(Debug)]
+pub enum Command {
+    /// Add a torrent and begin: check what is there, download the rest, seed. The storage of `torrent` must be known to the disk
+    /// already.
+    Add(Box<AddTorrent>),
+    /// Peers given by hand; they are tried first.
+    AddPeers {
+        /// The torrent.
+        torrent: TorrentId,
+        /// Where they listen.
+        peers: Vec<SocketAddr>,
+    },
+    /// Stop everything: trackers are told, connections closed. Ends with `Notice::ShutDown`, at most
+    /// `Config::shutdown_timeout` later.
+    Shutdown,
+}
+
+/// A torrent to add.
+#[derive(Clone, Debug)]
+pub struct AddTorrent {
+    /// Its number, chosen by the application, never used before in this engine.
+    pub torrent: TorrentId,
+    /// What it is.
+    pub metainfo: Metainfo,
+    /// Extra trackers, each a tier of its own, asked after the torrent's.
+    pub extra_trackers: Vec<String>,
+    /// Peers to try at once.
+    pub peers: Vec<SocketAddr>,
+    /// Only check what is on disk: no peers, no trackers, nothing is written.
+    pub check_only: bool,
+}
+
+/// How an operation ended. Each arm answers the arm of `Operation` with the same name.
+#[derive(Debug)]
+pub enum Outcome {
+    /// One entry per file, in order; `None` for a file that is not there.
+    Stat(Result<Vec<Option<FileStat>>, DiskFault>),
+    /// Folders and empty files exist.
+    Prepare(Result<(), DiskFault>),
+    /// The hash (when one was asked for) and the write. The blocks come home either way.
+    Absorb {
+        /// The buffers of the operation, all of them.
+        blocks: Vec<Block>,
+        /// What hashing gave; `None` when no hashing was asked for.
+        hash: Option<Hashed>,
+        /// Whether all bytes were written.
+        written: Result<(), DiskFault>,
+    },
+    /// The range was read and hashed.
+    Hash(Result<Hashed, DiskFault>),
+    /// Everything written before is on stable storage.
+    Sync(Result<(), DiskFault>),
+    /// The file now has the length asked for.
+    Truncate(Result<(), DiskFault>),
+    /// The addresses of a name, in the resolver's order; never empty when `Ok`.
+    Resolve(Result<Vec<IpAddr>, LinkFault>),
+    /// One HTTP exchange.
+    Fetch(Result<FetchReply, LinkFault>),
+}
+
+/// A hash after some more bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hashed {
+    /// More is to come.
+    Running(HashState),
+    /// The piece is complete.
+    Finished(Digest),
+}
+
+/// An HTTP answer, whatever its status.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FetchReply {
+    /// The status code.
+    pub status: u16,
+    /// The `Location` header, when present and printable.
+    pub location: Option<String>,
+    /// The body was sent with `Content-Encoding: gzip` (or `x-gzip`); it is given here as received.
+    pub gzip: bool,
+    /// The body as received, at most `Fetch::max_body_bytes`.
+    pub body: Vec<u8>,
+}

@@ -1,0 +1,152 @@
+//! Pieces and files: which bytes of which file a piece covers.
+//!
+//! Both are cuts of one long row of bytes. Empty files cover nothing; pad files (BEP 47) cover zeros that are never written.
+
+use crate::id::{BLOCK_LEN, FileIndex, PieceIndex};
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// One file of a torrent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileEntry {
+    /// Cleaned path elements below the download folder, the torrent's own folder included (so a single-file torrent has one).
+    pub path: Vec<String>,
+    /// Length in bytes.
+    pub len: u64,
+    /// Where it begins in the torrent's bytes.
+    pub offset: u64,
+    /// A pad file: zeros, never on disk.
+    pub pad: bool,
+}
+
+/// A part of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileSpan {
+    /// The file.
+    pub file: FileIndex,
+    /// Bytes from the start of the file.
+    pub offset: u64,
+    /// Length in bytes; never 0.
+    pub len: u64,
+    /// Zeros that are not on disk.
+    pub pad: bool,
+}
+
+/// The cut of a torrent's bytes into pieces and files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    files: Vec<FileEntry>,
+    piece_len: u32,
+    total_len: u64,
+}
+
+impl Layout {
+    /// A layout of `files` (offsets are computed here), cut into pieces of `piece_len` bytes.
+    /// `None` when `piece_len` is 0, the sum overflows, or there would be more than `u32::MAX` pieces.
+    pub fn new(files: Vec<(Vec<String>, u64, bool)>, piece_len: u32) -> Option<Self> {
+        let mut total_len = 0u64;
+        let mut entries = Vec::with_capacity(files.len());
+        for (path, len, pad) in files {
+            entries.push(FileEntry { path, len, offset: total_len, pad });
+            total_len = total_len.checked_add(len)?;
+        }
+        if piece_len == 0 || u32::try_from(total_len.div_ceil(u64::from(piece_len))).is_err() {
+            return None;
+        }
+        Some(Layout { files: entries, piece_len, total_len })
+    }
+
+    /// The files, in order.
+    pub fn files(&self) -> &[FileEntry] {
+        &self.files
+    }
+
+    /// Length of every piece but the last, in bytes.
+    pub fn piece_len(&self) -> u32 {
+        self.piece_len
+    }
+
+    /// Bytes in all, pad files included.
+    pub fn total_len(&self) -> u64 {
+        self.total_len
+    }
+
+    /// How many pieces there are.
+    pub fn piece_count(&self) -> u32 {
+        self.total_len.div_ceil(u64::from(self.piece_len)) as u32
+    }
+
+    /// Length of one piece in bytes; 0 when there is no such piece.
+    pub fn len_of(&self, piece: PieceIndex) -> u32 {
+        let start = self.start_of(piece);
+        self.total_len.saturating_sub(start).min(u64::from(self.piece_len)) as u32
+    }
+
+    /// Where a piece begins in the torrent's bytes.
+    pub fn start_of(&self, piece: PieceIndex) -> u64 {
+        u64::from(piece.0) * u64::from(self.piece_len)
+    }
+
+    /// How many blocks a piece has.
+    pub fn blocks_of(&self, piece: PieceIndex) -> u32 {
+        self.len_of(piece).div_ceil(BLOCK_LEN)
+    }
+
+    /// Length of one block of a piece, in bytes; 0 when there is none.
+    pub fn block_len(&self, piece: PieceIndex, block: u32) -> u32 {
+        self.len_of(piece).saturating_sub(block.saturating_mul(BLOCK_LEN)).min(BLOCK_LEN)
+    }
+
+    /// The parts of files that `len` bytes from `begin` in `piece` cover, in order. What lies beyond the torrent is left out.
+    pub fn spans(&self, piece: PieceIndex, begin: u32, len: u32) -> impl Iterator<Item = FileSpan> + '_ {
+        let from = self.start_of(piece) + u64::from(begin);
+        let to = (from + u64::from(len)).min(self.total_len);
+        // The first file that ends after `from`; empty files in between are skipped below.
+        let first = self.files.partition_point(|file| file.offset + file.len <= from);
+        self.files[first..].iter().enumerate().take_while(move |(_, file)| file.offset < to).filter_map(
+            move |(i, file)| {
+                let (start, end) = (from.max(file.offset), to.min(file.offset + file.len));
+                (start < end).then(|| FileSpan {
+                    file: FileIndex((first + i) as u32),
+                    offset: start - file.offset,
+                    len: end - start,
+                    pad: file.pad,
+                })
+            },
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn spans_of_all_pieces_tile_the_files_exactly(lens in proptest::collection::vec(0u64..100, 1..20), piece_len in 1u32..70) {
+            let files = lens.iter().map(|len| (vec![String::from("x")], *len, false)).collect();
+            let layout = Layout::new(files, piece_len).unwrap();
+            let mut reached = vec![0u64; lens.len()];
+            for piece in (0..layout.piece_count()).map(PieceIndex) {
+                let mut sum = 0;
+                for span in layout.spans(piece, 0, layout.len_of(piece)) {
+                    prop_assert_eq!(reached[span.file.0 as usize], span.offset);
+                    reached[span.file.0 as usize] += span.len;
+                    sum += span.len;
+                }
+                prop_assert_eq!(sum, u64::from(layout.len_of(piece)));
+            }
+            prop_assert_eq!(reached, lens);
+        }
+    }
+
+    #[test]
+    fn lengths_that_overflow_are_refused() {
+        let file = |len| (vec![String::from("x")], len, false);
+        assert!(Layout::new(vec![file(u64::MAX), file(1)], 16384).is_none());
+        assert!(Layout::new(vec![file(u64::MAX)], 1).is_none());
+        assert!(Layout::new(vec![file(1)], 0).is_none());
+    }
+}

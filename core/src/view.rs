@@ -1,0 +1,113 @@
+//! A read-only picture of the engine, for user interfaces, statistics and checkers. Taking one changes nothing.
+
+use crate::fault::DiskFault;
+use crate::id::{ConnId, InfoHash, PeerId, TorrentId};
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+/// One torrent at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TorrentView {
+    /// Its number.
+    pub torrent: TorrentId,
+    /// Its info-hash.
+    pub info_hash: InfoHash,
+    /// Its name, cleaned.
+    pub name: String,
+    /// What it is doing.
+    pub state: TorrentState,
+    /// Pieces in all.
+    pub pieces: u32,
+    /// Pieces verified and written.
+    pub have: u32,
+    /// While checking: pieces looked at.
+    pub checked: u32,
+    /// Bytes in all, pad files included.
+    pub total_bytes: u64,
+    /// Bytes of verified pieces.
+    pub have_bytes: u64,
+    /// Payload received since the start: useful, and wasted (duplicate, unrequested, corrupt).
+    pub downloaded_bytes: u64,
+    /// Of those, what was not of use.
+    pub wasted_bytes: u64,
+    /// Payload handed to the network since the start.
+    pub uploaded_bytes: u64,
+    /// Bytes per second, received payload.
+    pub down_rate: u64,
+    /// Bytes per second, sent payload.
+    pub up_rate: u64,
+    /// Peers that have shaken hands.
+    pub peers: u32,
+    /// Of those, peers that have everything.
+    pub seeds: u32,
+    /// Addresses that could be dialled.
+    pub candidates: u32,
+    /// The disk's complaint, while there is one.
+    pub trouble: Option<DiskFault>,
+}
+
+/// What a torrent is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TorrentState {
+    /// Reading what is on disk.
+    Checking,
+    /// Fetching pieces.
+    Downloading,
+    /// Everything is there.
+    Seeding,
+    /// The disk refuses; tried again after a while.
+    Troubled,
+    /// Saying goodbye, or gone.
+    Stopped,
+}
+
+/// One peer at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerView {
+    /// The connection.
+    pub conn: ConnId,
+    /// Its torrent.
+    pub torrent: TorrentId,
+    /// Its address.
+    pub addr: SocketAddr,
+    /// What it calls itself.
+    pub peer_id: PeerId,
+    /// Its client, from BEP 10.
+    pub client: String,
+    /// We choke it; it chokes us; we want something; it wants something.
+    pub am_choking: bool,
+    /// It chokes us.
+    pub peer_choking: bool,
+    /// We want something from it.
+    pub am_interested: bool,
+    /// It wants something from us.
+    pub peer_interested: bool,
+    /// Pieces it has.
+    pub pieces: u32,
+    /// Blocks asked of it and not yet here.
+    pub requested: u32,
+    /// How many may be.
+    pub window: u32,
+    /// Bytes per second from it.
+    pub down_rate: u64,
+    /// Bytes per second to it.
+    pub up_rate: u64,
+    /// It left a request unanswered for too long.
+    pub snubbed: bool,
+}
+
+/// All torrents and the shared resources.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    /// Every torrent, in order of number.
+    pub torrents: Vec<TorrentView>,
+    /// Connections, dials under way included.
+    pub connections: u32,
+    /// Dials under way.
+    pub half_open: u32,
+    /// Block buffers: capacity, reserved for requests, holding data.
+    pub pool: (u32, u32, u32),
+    /// Operations under way.
+    pub operations: u32,
+}

@@ -1,0 +1,1 @@
+//! The thin adapter between `sameseed_core` and the world.

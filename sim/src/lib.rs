@@ -1,0 +1,1 @@
+//! Swarms in simulation.
