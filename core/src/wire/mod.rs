@@ -6,6 +6,8 @@
 mod decoder;
 mod handshake;
 mod message;
+#[cfg(test)]
+mod tests;
 
 pub use decoder::{Decoder, Item};
 pub use handshake::{HANDSHAKE_LEN, Handshake};
