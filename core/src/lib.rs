@@ -12,6 +12,7 @@
 extern crate alloc;
 
 // Floor 0
+pub mod bitfield;
 pub mod fault;
 pub mod hash;
 pub mod id;
