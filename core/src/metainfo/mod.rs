@@ -1,5 +1,7 @@
 //! Torrent files.
 
+pub mod names;
+
 use crate::id::{Digest, InfoHash, PieceIndex};
 use crate::layout::Layout;
 use alloc::string::String;
