@@ -1,7 +1,7 @@
 //! Laws of the wire decoder on arbitrary bytes.
 //!
-//! Cut anywhere, they give the same items and the same fault; written again, what was understood gives the bytes that were read; the buffer stays within
-//! what has come and within the largest message.
+//! Cut anywhere, they give the same items and the same fault; written again, what was understood gives the bytes that were read;
+//! the buffer stays within what has come and within the largest message.
 //!
 //! Input: a byte of settings (lowest bit: a good handshake is put in front; the rest: the piece count, 0 for unknown), a byte that says how
 //! many bytes of cut lengths follow (less one each, used over and over), then what the peer sends.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 #[path = "../../fuzz/src/wire_decoder.rs"]
-mod wire_decoder;
+pub mod wire_decoder;
 
 fn replay(target: &str, check: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
