@@ -128,6 +128,7 @@ fn a_full_disk_stops_the_download_and_space_lets_it_go_on() {
 fn we_among_our_own_peers_are_recognised_and_left_alone() {
     let mut world = World::new(70, content::torrent("self", &[500_000], 65536));
     let seeder = world.add_host(true, config(), &[]);
+    assert!(world.run_until(Duration::from_secs(1), |world| all_complete(world, &[seeder])));
     let leecher = seeder + 1;
     assert_eq!(world.add_host(false, config(), &[seeder, leecher]), leecher, "it knows its own address as a peer's");
     assert!(world.run_until(Duration::from_secs(60), |world| all_complete(world, &[leecher])));

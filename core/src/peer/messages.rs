@@ -190,7 +190,7 @@ mod tests {
         let fault = (0..=PATIENCE).find_map(|_| peer.handle_message(Message::Have(PieceIndex(1))).err());
         assert_eq!(fault, None, "the first `have` is news");
         assert_eq!(peer.handle_message(Message::Have(PieceIndex(1))), Err(PeerFault::Flood));
-        let mut flapping = super::tests::peer(false);
+        let mut flapping = self::peer(false);
         let fault = (0..=PATIENCE / 2).find_map(|_| {
             flapping.handle_message(Message::Unchoke).err().or(flapping.handle_message(Message::Choke).err())
         });
