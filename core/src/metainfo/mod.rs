@@ -90,3 +90,6 @@ impl Metainfo {
         Digest::Sha1(self.piece_hashes[piece.0 as usize])
     }
 }
+
+#[cfg(test)]
+mod tests;

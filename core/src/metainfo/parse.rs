@@ -105,8 +105,11 @@ fn parse_files(
     if paths.is_empty() {
         return Err(key.is(KeyFault::Empty));
     }
-    let below = clean_paths(paths, rules).into_iter().zip(lens);
-    Ok(below.map(|(path, (len, is_pad))| ([vec![root.to_owned()], path].concat(), len, is_pad)).collect())
+    let with_root = |(mut path, (len, is_pad)): (Vec<String>, _)| {
+        path.insert(0, root.to_owned());
+        (path, len, is_pad)
+    };
+    Ok(clean_paths(paths, rules).into_iter().zip(lens).map(with_root).collect())
 }
 
 fn parse_pieces(info: Dict<'_>) -> Result<Vec<[u8; 20]>, MetainfoError> {
