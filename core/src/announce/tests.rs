@@ -1,8 +1,9 @@
 //! Every rule of the announcer, in virtual time.
 
 use super::*;
-use crate::action::Fetch;
+use crate::action::{Fetch, Operation};
 use crate::event::FetchReply;
+use crate::id::{InfoHash, PeerId};
 use crate::rng::{Rng, Stream};
 use crate::tracker::http::encode_reply;
 use crate::tracker::udp::{Request, Response, decode_request, encode_response};
