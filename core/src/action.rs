@@ -80,6 +80,9 @@ pub enum CloseReason {
     /// Neither side wants anything from the other.
     #[error("neither side wants anything")]
     BothComplete,
+    /// It does not read what we send.
+    #[error("it does not read what we send")]
+    NotReading,
     /// The torrent stops.
     #[error("the torrent stops")]
     Stopped,

@@ -51,13 +51,15 @@ struct Candidate {
 pub struct Candidates {
     known: BTreeMap<SocketAddr, Candidate>,
     queue: BTreeSet<(Instant, u64, SocketAddr)>,
+    /// Whether any address may have failed: only then is it worth a search for one to drop.
+    any_failed: bool,
     rng: Rng,
 }
 
 impl Candidates {
     /// None yet.
     pub fn new(rng: Rng) -> Self {
-        Candidates { known: BTreeMap::new(), queue: BTreeSet::new(), rng }
+        Candidates { known: BTreeMap::new(), queue: BTreeSet::new(), any_failed: false, rng }
     }
 
     /// How many could be dialled now or later.
@@ -84,12 +86,16 @@ impl Candidates {
 
     /// Makes room by dropping the address that has failed most, when one has failed at all.
     fn evict(&mut self) -> bool {
+        if !self.any_failed {
+            return false;
+        }
         let worst = self
             .known
             .iter()
             .filter(|(_, c)| c.failures > 0 && c.source != Source::Hand && matches!(c.state, State::Waiting { .. }))
             .max_by_key(|(_, c)| c.failures)
             .map(|(addr, _)| *addr);
+        self.any_failed = worst.is_some();
         worst.is_some_and(|addr| {
             self.unqueue(addr);
             self.known.remove(&addr).is_some()
@@ -139,6 +145,7 @@ impl Candidates {
             return;
         }
         candidate.failures = if useful { 0 } else { candidate.failures.saturating_add(1) };
+        self.any_failed |= !useful;
         let doublings = candidate.failures.saturating_sub(1).min(16);
         let wait = (FIRST_WAIT * (1 << doublings)).min(LONGEST_WAIT);
         let jitter = Duration::from_micros(self.rng.below(wait.as_micros() as u64 / 2));
@@ -199,7 +206,9 @@ mod tests {
     #[test]
     fn unusable_addresses_are_dropped() {
         let mut c = candidates();
-        for bad in ["0.0.0.0:6881", "224.0.0.1:6881", "255.255.255.255:6881", "1.2.3.4:0", "1.2.3.4:80", "[ff02::1]:6881"] {
+        for bad in
+            ["0.0.0.0:6881", "224.0.0.1:6881", "255.255.255.255:6881", "1.2.3.4:0", "1.2.3.4:80", "[ff02::1]:6881"]
+        {
             c.add(Instant::ZERO, bad.parse().unwrap(), Source::Tracker);
         }
         assert_eq!(c.waiting(), 0);

@@ -26,7 +26,8 @@ pub struct Picker {
     place: Vec<u32>,
     /// `bucket_end[a]`: where pieces of availability `a` end in the row.
     bucket_end: Vec<u32>,
-    missing: Bitfield,
+    /// Pieces that are open or had: those that do not stand in the row.
+    taken: Bitfield,
     complete_peers: u32,
 }
 
@@ -38,7 +39,7 @@ impl Picker {
             row: (0..pieces).map(PieceIndex).collect(),
             place: (0..pieces).collect(),
             bucket_end: vec![pieces],
-            missing: Bitfield::full(pieces),
+            taken: Bitfield::empty(pieces),
             complete_peers: 0,
         }
     }
@@ -50,7 +51,7 @@ impl Picker {
 
     /// A piece is open or had: it is no longer to be picked.
     pub fn remove(&mut self, piece: PieceIndex) {
-        if !self.missing.clear(piece) {
+        if !self.taken.set(piece) {
             return;
         }
         // Walk it to the end of the row, one bucket border at a time.
@@ -64,7 +65,7 @@ impl Picker {
 
     /// A piece is missing again.
     pub fn insert(&mut self, piece: PieceIndex) {
-        if !self.missing.set(piece) {
+        if !self.taken.clear(piece) {
             return;
         }
         self.place[piece.0 as usize] = self.row.len() as u32;
@@ -150,7 +151,7 @@ impl Picker {
     /// should be complete soon rather than rare.
     pub fn pick_any(&self, peer: &Bitfield, rng: &mut Rng, allowed: impl Fn(PieceIndex) -> bool) -> Option<PieceIndex> {
         let from = PieceIndex(rng.below(u64::from(peer.len())) as u32);
-        let both = || peer.iter_common(&self.missing).filter(|piece| allowed(*piece));
+        let both = || peer.iter_ones_not_in(&self.taken).filter(|piece| allowed(*piece));
         both().find(|piece| *piece >= from).or_else(|| both().next())
     }
 
@@ -164,7 +165,7 @@ impl Picker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
+    use proptest::proptest;
 
     fn rng() -> Rng {
         Rng::new(&[3; 32], crate::rng::Stream::Picker, 0)
@@ -178,7 +179,7 @@ mod tests {
             let start = if a == 0 { 0 } else { picker.bucket_end[a - 1] };
             assert!((start..picker.bucket_end[a]).contains(&(at as u32)), "piece stands in its bucket");
         }
-        assert_eq!(picker.row.len() as u32, picker.missing.count());
+        assert_eq!(picker.row.len() as u32, 20 - picker.taken.count());
         assert_eq!(*picker.bucket_end.last().unwrap() as usize, picker.row.len());
     }
 

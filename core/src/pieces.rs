@@ -86,7 +86,7 @@ pub struct OpenPiece {
     digest: Option<Digest>,
     lost: bool,
     read_back: bool,
-    contributors: Vec<ConnId>,
+    senders: Vec<ConnId>,
     /// Only this connection may fill the piece until then: so that a failure has one author.
     pub lease: Option<(ConnId, Instant)>,
 }
@@ -105,7 +105,7 @@ impl OpenPiece {
             digest: None,
             lost: false,
             read_back: false,
-            contributors: Vec::new(),
+            senders: Vec::new(),
             lease: None,
         }
     }
@@ -120,7 +120,8 @@ impl OpenPiece {
         if self.missing() == 0 {
             return None;
         }
-        let found = (self.scan_from..self.slots.len() as u32).find(|b| matches!(self.slots[*b as usize], Slot::Missing));
+        let found =
+            (self.scan_from..self.slots.len() as u32).find(|b| matches!(self.slots[*b as usize], Slot::Missing));
         self.scan_from = found.unwrap_or(self.slots.len() as u32);
         found
     }
@@ -173,8 +174,8 @@ impl OpenPiece {
             self.missing -= 1;
         }
         *slot = Slot::Held(data);
-        if !self.contributors.contains(&from) {
-            self.contributors.push(from);
+        if !self.senders.contains(&from) {
+            self.senders.push(from);
         }
         Ok(())
     }
@@ -287,13 +288,16 @@ impl OpenPiece {
             return Some(Verdict::Lost);
         }
         let digest = self.digest?;
-        (self.written as usize == self.slots.len())
-            .then_some(if digest == expected { Verdict::Good } else { Verdict::Bad })
+        (self.written as usize == self.slots.len()).then_some(if digest == expected {
+            Verdict::Good
+        } else {
+            Verdict::Bad
+        })
     }
 
     /// Who sent its blocks.
-    pub fn contributors(&self) -> &[ConnId] {
-        &self.contributors
+    pub fn senders(&self) -> &[ConnId] {
+        &self.senders
     }
 
     /// Whether part of it was hashed after a way over the disk, which might be what changed it.

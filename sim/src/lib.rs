@@ -1,1 +1,3 @@
 //! Swarms in simulation.
+
+pub mod naive_wire;

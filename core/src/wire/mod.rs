@@ -4,12 +4,14 @@
 //! send. Nothing here knows a torrent: whether a message is legal at its time and place is the peer machine's to judge.
 
 mod decoder;
+mod extended;
 mod handshake;
 mod message;
 #[cfg(test)]
 mod tests;
 
 pub use decoder::{Decoder, Item};
+pub use extended::{ExtendedHandshake, ExtensionIds};
 pub use handshake::{HANDSHAKE_LEN, Handshake};
 pub use message::{BlockRequest, Message, encode_piece_header};
 
