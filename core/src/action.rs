@@ -326,6 +326,11 @@ pub enum Notice {
         /// What the disk said.
         fault: DiskFault,
     },
+    /// A torrent was not added: it is there already, or the engine is stopping.
+    Refused {
+        /// The number that it would have had.
+        torrent: TorrentId,
+    },
     /// Everything has stopped after `Command::Shutdown`. The engine emits nothing more.
     ShutDown,
 }

@@ -1,8 +1,8 @@
 //! Which pieces someone has.
 //!
-//! Bits stand in wire order (BEP 3: piece 0 is the highest bit of the first byte), so a bitfield is sent as it is. The spare bits of the last
-//! byte are always 0, and the number of ones is kept. Bulk work reads the raw bytes 64 bits at a time: going through bitvec's own
-//! iterators costs 10 to 50 times more.
+//! Bits stand in wire order (BEP 3: piece 0 is the highest bit of the first byte), so a bitfield is sent as it is. The spare bits
+//! of the last byte are always 0, and the number of ones is kept. Bulk work reads the raw bytes 64 bits at a time: going through
+//! bitvec's own iterators costs 10 to 50 times more.
 
 use crate::id::PieceIndex;
 use alloc::vec;

@@ -35,8 +35,8 @@ enum State {
     Waiting { at: Instant, turn: u64 },
     /// Dialled, or connected by whichever side, over this connection.
     Linked(ConnId),
-    /// Ourselves.
-    Ourselves,
+    /// Ourselves, or a peer with which there is nothing to trade.
+    Never,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -123,17 +123,17 @@ impl Candidates {
         self.add(now, addr, Source::Itself);
         self.unqueue(addr);
         if let Some(candidate) = self.known.get_mut(&addr)
-            && candidate.state != State::Ourselves
+            && candidate.state != State::Never
         {
             candidate.state = State::Linked(conn);
         }
     }
 
-    /// An address turned out to be ourselves.
-    pub fn is_ourselves(&mut self, addr: SocketAddr) {
+    /// An address is not to be dialled again: it is ourselves, or has everything as we do.
+    pub fn never_again(&mut self, addr: SocketAddr) {
         self.unqueue(addr);
         if let Some(candidate) = self.known.get_mut(&addr) {
-            candidate.state = State::Ourselves;
+            candidate.state = State::Never;
         }
     }
 
@@ -239,7 +239,7 @@ mod tests {
         let mut c = candidates();
         c.add(Instant::ZERO, addr(2000), Source::Tracker);
         c.pop_due(Instant::ZERO, ConnId::dialed(0));
-        c.is_ourselves(addr(2000));
+        c.never_again(addr(2000));
         c.unlinked(Instant::ZERO, ConnId::dialed(0), addr(2000), false);
         c.add(Instant::ZERO, addr(2000), Source::Tracker);
         assert_eq!(c.waiting(), 0);

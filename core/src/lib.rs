@@ -45,5 +45,7 @@ pub mod picker;
 pub mod pieces;
 pub mod pipeline;
 
-// Floor 6
+// Floors 4 to 6
 pub mod engine;
+pub mod peer;
+pub mod torrent;

@@ -1,7 +1,7 @@
 //! Laws of the wire decoder on arbitrary bytes.
 //!
-//! Cut anywhere, they give the same items and the same fault; written again, what was understood gives the bytes that were read; the buffer stays within
-//! what has come and within the largest message.
+//! Cut anywhere, they give the same items and the same fault; written again, what was understood gives the bytes that were read;
+//! the buffer stays within what has come and within the largest message.
 //!
 //! Input: a byte of settings (lowest bit: a good handshake is put in front; the rest: the piece count, 0 for unknown), a byte that says how
 //! many bytes of cut lengths follow (less one each, used over and over), then what the peer sends.
@@ -9,7 +9,8 @@
 use sameseed_core::fault::PeerFault;
 use sameseed_core::id::{BLOCK_LEN, PeerId};
 use sameseed_core::wire::{
-    BlockRequest, Decoder, HANDSHAKE_LEN, Handshake, Item, MAX_BITFIELD_LEN, Message, encode_piece_header,
+    BlockRequest, Decoder, ExtendedHandshake, HANDSHAKE_LEN, Handshake, Item, MAX_BITFIELD_LEN, Message,
+    encode_piece_header,
 };
 
 /// Small, so that a short input reaches it.
@@ -41,6 +42,9 @@ impl Transcript {
             (Item::Handshake(handshake), None) => self.items.push(Decoded::Handshake(handshake)),
             (Item::Message(Message::Unknown { id }), Some(_)) => self.items.push(Decoded::Unknown(id)),
             (Item::Message(message), Some(_)) => {
+                if let Message::Extended { id: 0, payload } = message {
+                    check_extended_handshake(payload);
+                }
                 let mut bytes = Vec::new();
                 message.encode(&mut bytes);
                 self.items.push(Decoded::Message(bytes));
@@ -120,6 +124,15 @@ fn decode<'a>(parts: impl Iterator<Item = &'a [u8]>, piece_count: u32) -> Transc
         }
     }
     transcript
+}
+
+/// What was understood of an extension handshake survives being written and read again.
+fn check_extended_handshake(payload: &[u8]) {
+    if let Ok(handshake) = ExtendedHandshake::parse(payload) {
+        let mut written = Vec::new();
+        handshake.encode(&mut written);
+        assert_eq!(ExtendedHandshake::parse(&written), Ok(handshake));
+    }
 }
 
 /// Cuts `stream` into parts whose lengths are `lens` plus one, over and over; whole when there are none.

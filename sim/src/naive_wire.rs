@@ -1,7 +1,7 @@
 //! A second wire codec, naive and clear, written from BEP 3, 6 and 10 and not from the production one.
 //!
-//! It reads a whole recording at once and copies everything, so it can be checked by eye. What our engine sends must be readable by it; hostile
-//! peers are built with it; and the production decoder must agree with it on any bytes.
+//! It reads a whole recording at once and copies everything, so it can be checked by eye. What our engine sends must be readable
+//! by it; hostile peers are built with it; and the production decoder must agree with it on any bytes.
 
 /// The first 68 bytes of a recording, without the protocol's name.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,16 +3,19 @@
 use std::path::Path;
 
 #[path = "../../fuzz/src/wire_decoder.rs"]
-mod wire_decoder;
+pub mod wire_decoder;
 
 fn replay(target: &str, check: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
-    let mut inputs: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut inputs: Vec<_> = std::fs::read_dir(&folder)
+        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect())
+        .expect("the corpus can be listed");
     inputs.sort();
     assert!(!inputs.is_empty(), "{} is empty", folder.display());
     for input in inputs {
-        println!("{}", input.display());
-        check(&std::fs::read(input).unwrap());
+        let bytes = std::fs::read(&input).expect("the corpus can be read");
+        let outcome = std::panic::catch_unwind(|| check(&bytes));
+        assert!(outcome.is_ok(), "{} breaks a law", input.display());
     }
 }
 

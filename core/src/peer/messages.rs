@@ -8,9 +8,9 @@ use crate::wire::{BlockRequest, ExtendedHandshake, Message};
 use core::net::SocketAddr;
 
 /// Messages that change nothing are borne with up to this many at once (a lazy bitfield, a late cancel) ...
-pub const PATIENCE: u32 = 2000;
+pub(super) const PATIENCE: u32 = 2000;
 /// ... and this many a second: beyond is a flood, whose only effect is our work.
-pub const PATIENCE_PER_SECOND: u32 = 20;
+pub(super) const PATIENCE_PER_SECOND: u32 = 20;
 
 /// What a message means beyond its connection.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -41,7 +41,7 @@ impl Torrent {
             let conn = shared.next_conn();
             let Some(addr) = self.candidates.pop_due(now, conn) else { return };
             if is_ourselves(shared, addr) {
-                self.candidates.is_ourselves(addr);
+                self.candidates.never_again(addr);
                 continue;
             }
             if shared.banned.contains(&addr.ip()) {
@@ -130,7 +130,9 @@ impl Torrent {
             return Err(PeerFault::OtherInfoHash.into());
         }
         if theirs.peer_id == ours.peer_id {
-            return Err(CloseReason::Ourselves);
+            // Only the dialling half knows the address to remember: it hears our answer and closes. This half says no more.
+            let answer = self.peers.get_mut(&conn).filter(|_| !conn.is_dialed());
+            return answer.map(|peer| shared.announce_tx(peer)).ok_or(CloseReason::Ourselves);
         }
         self.settle_duplicates(now, shared, conn, theirs)?;
         let Some(peer) = self.peers.get_mut(&conn) else { return Ok(()) };
@@ -172,7 +174,8 @@ impl Torrent {
         conn: ConnId,
         theirs: &Handshake,
     ) -> Result<(), CloseReason> {
-        let older = self.peers.values().find(|p| p.stage == Stage::Live && p.peer_id == theirs.peer_id && p.conn != conn);
+        let older =
+            self.peers.values().find(|p| p.stage == Stage::Live && p.peer_id == theirs.peer_id && p.conn != conn);
         let (Some(older), Some(new)) = (older, self.peers.get(&conn)) else { return Ok(()) };
         let (kept, new_addr) = (older.conn, new.listen_addr);
         // Both sides dialled at once: both keep the link that the greater id dialled. From another host the older link stays, else
@@ -223,12 +226,12 @@ impl Torrent {
         self.unrequest(&given_up);
         self.blame.forget(conn);
         if let Some(addr) = peer.listen_addr {
-            match closed {
-                Some(CloseReason::Ourselves) => self.candidates.is_ourselves(addr),
-                _ => {
-                    let useful = peer.stage == Stage::Live && now.since(peer.stage_since) >= USEFUL_AFTER;
-                    self.candidates.unlinked(now, conn, addr, useful);
-                }
+            let nothing_to_trade = peer.is_seed() && self.pieces.is_complete();
+            if closed == Some(CloseReason::Ourselves) || nothing_to_trade {
+                self.candidates.never_again(addr);
+            } else {
+                let useful = peer.stage == Stage::Live && now.since(peer.stage_since) >= USEFUL_AFTER;
+                self.candidates.unlinked(now, conn, addr, useful);
             }
         }
         if peer.stage == Stage::Live {
@@ -297,7 +300,7 @@ impl Torrent {
     pub(super) fn add_candidates(&mut self, now: Instant, shared: &mut Shared, peers: &[SocketAddr]) {
         for addr in peers {
             if is_ourselves(shared, *addr) {
-                self.candidates.is_ourselves(*addr);
+                self.candidates.never_again(*addr);
             } else if !shared.banned.contains(&addr.ip()) {
                 self.candidates.add(now, *addr, Source::Tracker);
             }

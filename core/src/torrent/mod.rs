@@ -38,7 +38,7 @@ use core::net::SocketAddr;
 const TICK: Duration = Duration::from_secs(1);
 
 /// One torrent.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Torrent {
     id: TorrentId,
     metainfo: Metainfo,
@@ -59,6 +59,7 @@ pub struct Torrent {
     /// Something was fetched in this session.
     downloaded_any: bool,
     complete_announced: bool,
+    goodbye_said: bool,
     downloaded: Rate,
     uploaded: Rate,
     wasted_bytes: u64,
@@ -93,6 +94,7 @@ impl Torrent {
             starved: false,
             downloaded_any: false,
             complete_announced: false,
+            goodbye_said: false,
             downloaded: Rate::default(),
             uploaded: Rate::default(),
             wasted_bytes: 0,

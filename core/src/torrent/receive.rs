@@ -1,9 +1,9 @@
 //! Bytes from a peer: decoded, blocks copied into their buffers, messages acted upon.
 
 use super::{Shared, Torrent};
+use crate::action::{Action, CloseReason};
 use crate::fault::PeerFault;
 use crate::id::{BLOCK_LEN, ConnId};
-use crate::action::{Action, CloseReason};
 use crate::peer::{Arrival, Counted, Incoming, MAX_UNREAD_BYTES, News, Stage};
 use crate::time::Instant;
 use crate::wire::{BlockRequest, Item, Message};
@@ -21,6 +21,10 @@ impl Torrent {
         loop {
             let result = match decoder.next(&mut input) {
                 Ok(None) => break,
+                // The accepting half of a connection to ourselves, or somebody who copied our id.
+                Ok(Some(item)) if !matches!(item, Item::Handshake(_)) && !self.is_live(conn) => {
+                    Err(CloseReason::Ourselves)
+                }
                 Err(fault) => Err(fault.into()),
                 Ok(Some(Item::PieceBytes(bytes))) => {
                     if let Some(peer) = self.peers.get_mut(&conn) {

@@ -4,11 +4,13 @@
 //! block that is left was asked for (end game), blocks that others were asked for. A reservation in the pool comes first, always.
 
 use super::{Shared, Torrent};
+use crate::blame::Blame;
 use crate::id::{BLOCK_LEN, ConnId, PieceIndex};
 use crate::peer::{Peer, Stage};
 use crate::time::{Duration, Instant};
 use crate::view::TorrentState;
 use crate::wire::{BlockRequest, Message};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 /// A block is asked of so many peers at most, in the end game: one who is slow and one who is not.
@@ -130,7 +132,8 @@ impl Torrent {
             return None;
         }
         let peer = self.peers.get(&conn)?;
-        let allowed = |piece| !self.blame.took_part(piece, conn) || !self.others_could(piece, conn);
+        let allowed =
+            |piece| !self.blame.took_part(piece, conn) || !others_could(&self.peers, &self.blame, piece, conn);
         let rng = &mut self.picker_rng;
         let piece = if self.pieces.have().count() < RANDOM_PIECES {
             self.picker.pick_any(&peer.has, rng, allowed)?
@@ -141,13 +144,6 @@ impl Torrent {
         self.picker.remove(piece);
         self.pieces.open(piece).lease = alone.then(|| (conn, now + LEASE));
         Some(piece)
-    }
-
-    /// Whether a peer that had no part in the piece's failure could send it.
-    fn others_could(&self, piece: PieceIndex, conn: ConnId) -> bool {
-        self.peers
-            .values()
-            .any(|p| p.conn != conn && may_ask(p) && p.has.get(piece) && !self.blame.took_part(piece, p.conn))
     }
 
     fn pick_end_game(&self, now: Instant, conn: ConnId) -> Option<(PieceIndex, u32)> {
@@ -217,4 +213,9 @@ fn may_ask(peer: &Peer) -> bool {
 
 fn is_leased_to_other(lease: Option<(ConnId, Instant)>, now: Instant, conn: ConnId) -> bool {
     lease.is_some_and(|(holder, until)| holder != conn && until > now)
+}
+
+/// Whether a peer that had no part in the piece's failure could send it.
+fn others_could(peers: &BTreeMap<ConnId, Peer>, blame: &Blame, piece: PieceIndex, conn: ConnId) -> bool {
+    peers.values().any(|p| p.conn != conn && may_ask(p) && p.has.get(piece) && !blame.took_part(piece, p.conn))
 }

@@ -3,7 +3,7 @@
 use super::{Shared, Torrent};
 use crate::action::CloseReason;
 use crate::choker::{Chokee, pick_changes};
-use crate::fault::PeerFault;
+use crate::fault::{DiskFault, LinkFault, PeerFault};
 use crate::id::ConnId;
 use crate::peer::{Peer, Stage};
 use crate::time::Instant;
@@ -82,6 +82,12 @@ impl Torrent {
         peer.up.add(payload);
         self.uploaded.add(payload);
         self.pump_uploads(now, shared, conn);
+    }
+
+    /// A range that we have could not be read: the disk's fault, and the connection is gone with it.
+    pub fn handle_serve_failed(&mut self, now: Instant, shared: &mut Shared, conn: ConnId, fault: DiskFault) {
+        self.handle_closed(now, shared, conn, LinkFault::Aborted);
+        self.troubled(now, shared, fault);
     }
 
     /// Gives the upload slots out.

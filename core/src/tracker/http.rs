@@ -7,9 +7,9 @@ use super::{
     Announce, AnnounceKind, MAX_REPLY_BYTES, MAX_TRACKER_ID_BYTES, Reply, add_peers, clean_text, compact_v4,
     compact_v6, gzip,
 };
-use crate::bencode::{Dict, Kind, Value};
-use alloc::format;
+use crate::bencode::{Dict, Kind, Tree, Value};
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt::Write as _;
 use core::net::{IpAddr, SocketAddr};
 
@@ -115,7 +115,7 @@ fn parse_plain(body: &[u8]) -> Result<Reply, ReplyError> {
         return Err(ReplyError::Refused { reason, retry: retry(&dict) });
     }
     let mut reply = Reply {
-        peers: alloc::vec::Vec::new(),
+        peers: Vec::new(),
         interval_s: int("interval"),
         min_interval_s: int("min interval"),
         tracker_id: dict
@@ -171,9 +171,43 @@ pub fn failure_in(body: &[u8], gzipped: bool) -> Option<ReplyError> {
     parse_reply(body, gzipped).err().filter(|error| matches!(error, ReplyError::Refused { .. }))
 }
 
-/// The bencoded form of a failure, for those who serve trackers.
-pub fn encode_failure(reason: &str) -> alloc::vec::Vec<u8> {
-    format!("d14:failure reason{}:{reason}e", reason.len()).into_bytes()
+/// The body of a reply with compact peers, for those who serve a tracker. Texts and numbers are written as they are.
+pub fn encode_reply(reply: &Reply) -> Vec<u8> {
+    let (mut v4, mut v6) = (Vec::new(), Vec::new());
+    for peer in &reply.peers {
+        let out = match peer.ip() {
+            IpAddr::V4(ip) => {
+                v4.extend(ip.octets());
+                &mut v4
+            }
+            IpAddr::V6(ip) => {
+                v6.extend(ip.octets());
+                &mut v6
+            }
+        };
+        out.extend(peer.port().to_be_bytes());
+    }
+    let external_ip = reply.external_ip.map(|ip| match ip {
+        IpAddr::V4(ip) => ip.octets().to_vec(),
+        IpAddr::V6(ip) => ip.octets().to_vec(),
+    });
+    let fields = [
+        ("complete", reply.complete.map(Tree::from)),
+        ("external ip", external_ip.map(Tree::from)),
+        ("incomplete", reply.incomplete.map(Tree::from)),
+        ("interval", reply.interval_s.map(Tree::from)),
+        ("min interval", reply.min_interval_s.map(Tree::from)),
+        ("peers", Some(Tree::from(v4))),
+        ("peers6", (!v6.is_empty()).then(|| Tree::from(v6))),
+        ("tracker id", reply.tracker_id.as_deref().map(Tree::from)),
+        ("warning message", reply.warning.as_deref().map(Tree::from)),
+    ];
+    Tree::dict(fields.into_iter().filter_map(|(key, value)| Some((key, value?)))).encode()
+}
+
+/// The body of a refusal, for those who serve a tracker.
+pub fn encode_failure(reason: &str) -> Vec<u8> {
+    Tree::dict([("failure reason", Tree::from(reason))]).encode()
 }
 
 #[cfg(test)]
@@ -182,8 +216,8 @@ mod tests {
     use super::super::{MAX_PEERS, MAX_TEXT_BYTES, Totals};
     use super::*;
     use crate::id::{InfoHash, PeerId};
+    use alloc::format;
     use alloc::string::ToString;
-    use alloc::vec::Vec;
     use proptest::prelude::*;
 
     fn announce() -> Announce {
@@ -254,7 +288,8 @@ mod tests {
             ),
         }
         "#);
-        assert_eq!(parse_reply(&gzip_for_tests(body), true), Ok(reply));
+        assert_eq!(parse_reply(&gzip_for_tests(body), true), Ok(reply.clone()));
+        assert_eq!(parse_reply(&encode_reply(&reply), false), Ok(reply));
     }
 
     #[test]

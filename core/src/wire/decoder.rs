@@ -1,7 +1,8 @@
 //! Received bytes, cut anywhere, become a handshake and then messages.
 //!
-//! Every length is checked against its kind before a byte of the body is kept. Messages that lie whole in the input are borrowed from it; only
-//! split ones are gathered, in a buffer that grows with what has come, not with what was announced. Blocks are never gathered.
+//! Every length is checked against its kind before a byte of the body is kept. Messages that lie whole in the input are borrowed
+//! from it; only split ones are gathered, in a buffer that grows with what has come, not with what was announced. Blocks are
+//! never gathered.
 
 use super::handshake::{HANDSHAKE_LEN, Handshake, PREAMBLE};
 use super::message::{self, BlockRequest, Message};
@@ -188,7 +189,7 @@ impl Decoder {
         }
     }
 
-    /// Whether the bytes in `input` that belong to the first 20 are the right ones: who speaks another protocol is told from the first byte on.
+    /// Whether the bytes in `input` that belong to the first 20 are the right ones: another protocol shows from its first byte.
     fn preamble_matches(&self, input: &[u8]) -> bool {
         let expected = PREAMBLE.get(self.gathered.len()..).unwrap_or_default();
         expected.iter().zip(input).all(|(expected, byte)| expected == byte)

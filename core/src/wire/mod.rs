@@ -23,6 +23,6 @@ pub const MAX_BITFIELD_LEN: u32 = (1 << 21) / 8;
 /// header; twice that leaves room for a long peer exchange.
 pub const MAX_EXTENDED_LEN: u32 = 32 * 1024;
 
-/// Bytes of the largest body that is skipped because its id is unknown. Skipping costs no memory; but a longer one is no message of any known
-/// extension, it is a stream out of step, which could be followed for gigabytes.
+/// Bytes of the largest body that is skipped because its id is unknown. Skipping costs no memory; but a longer one is no message
+/// of any known extension, it is a stream out of step, which could be followed for gigabytes.
 pub const MAX_UNKNOWN_LEN: u32 = 128 * 1024;
