@@ -1,0 +1,278 @@
+//! Torrents' files by number: where they are, and handles on those used last.
+//!
+//! Below the download folder every step is opened relative to the one before and never through a link, so nothing is ever read or
+//! written outside, whatever stands in the way. A file is made by its first write.
+
+use super::lock;
+use crate::disk::Storage;
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, mkdirat, openat, statat};
+use rustix::io::Errno;
+use sameseed_core::action::FileStat;
+use sameseed_core::fault::{DiskFault, DiskFaultKind};
+use sameseed_core::id::{FileIndex, TorrentId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+/// Handles kept open: enough for the pieces in progress of several torrents, few beside the 1,024 files that most systems allow.
+const MAX_HANDLES: usize = 64;
+
+const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+/// Not blocking, because a pipe in the way would block the open for ever.
+const REGULAR: OFlags = OFlags::NOFOLLOW.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK);
+
+/// All storages and the cache of handles.
+#[derive(Debug, Default)]
+pub(super) struct Files {
+    places: Mutex<BTreeMap<TorrentId, Arc<Place>>>,
+    handles: Mutex<Handles>,
+}
+
+/// One torrent's storage.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) torrent: TorrentId,
+    pub(super) storage: Storage,
+    unsynced: Mutex<Unsynced>,
+}
+
+/// What was changed since the last sync began.
+#[derive(Debug, Default)]
+struct Unsynced {
+    files: BTreeSet<FileIndex>,
+    /// Folders with new entries, by their path below the root.
+    folders: BTreeSet<Vec<String>>,
+}
+
+#[derive(Debug, Default)]
+struct Handles {
+    open: Vec<Handle>,
+    clock: u64,
+}
+
+#[derive(Debug)]
+struct Handle {
+    key: (TorrentId, FileIndex),
+    file: Arc<File>,
+    writable: bool,
+    used: u64,
+}
+
+/// What a file is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Read,
+    /// The file must exist.
+    Change,
+    /// The file and the folders above it are made where they are missing.
+    Create,
+}
+
+impl Files {
+    pub(super) fn register(&self, torrent: TorrentId, storage: Storage) {
+        let place = Place { torrent, storage, unsynced: Mutex::default() };
+        lock(&self.places).insert(torrent, Arc::new(place));
+    }
+
+    pub(super) fn place(&self, torrent: TorrentId) -> Result<Arc<Place>, DiskFault> {
+        lock(&self.places).get(&torrent).cloned().ok_or_else(|| DiskFault {
+            kind: DiskFaultKind::NotFound,
+            path: String::new(),
+            detail: format!("torrent {} has no storage", torrent.0),
+        })
+    }
+
+    /// A handle on a file, from the cache when it is there.
+    pub(super) fn open(&self, place: &Place, file: FileIndex, purpose: Purpose) -> Result<Arc<File>, DiskFault> {
+        let key = (place.torrent, file);
+        let writable = purpose != Purpose::Read;
+        if let Some(file) = lock(&self.handles).find(key, writable) {
+            return Ok(file);
+        }
+        let opened = Arc::new(place.open(file, purpose).map_err(|errno| place.fault(file, errno.into()))?);
+        lock(&self.handles).keep(Handle { key, file: opened.clone(), writable, used: 0 });
+        Ok(opened)
+    }
+
+    /// Closes a torrent's files, so that a retry after a fault sees what is there then.
+    pub(super) fn forget_handles(&self, torrent: TorrentId) {
+        lock(&self.handles).open.retain(|handle| handle.key.0 != torrent);
+    }
+}
+
+impl Handles {
+    fn find(&mut self, key: (TorrentId, FileIndex), writable: bool) -> Option<Arc<File>> {
+        self.clock += 1;
+        let handle = self.open.iter_mut().find(|handle| handle.key == key && (handle.writable || !writable))?;
+        handle.used = self.clock;
+        Some(handle.file.clone())
+    }
+
+    /// Keeps a handle in place of an older one on the same file, else of the one unused for longest.
+    fn keep(&mut self, mut handle: Handle) {
+        self.clock += 1;
+        handle.used = self.clock;
+        self.open.retain(|old| old.key != handle.key);
+        if self.open.len() >= MAX_HANDLES
+            && let Some(oldest) = (0..self.open.len()).min_by_key(|i| self.open[*i].used)
+        {
+            self.open.swap_remove(oldest);
+        }
+        self.open.push(handle);
+    }
+}
+
+impl Place {
+    /// One entry per file; nothing is made.
+    pub(super) fn stat(&self) -> Result<Vec<Option<FileStat>>, DiskFault> {
+        let mut folders = Folders::new(self, false);
+        let mut stats = Vec::with_capacity(self.storage.layout.files().len());
+        for (i, entry) in self.storage.layout.files().iter().enumerate() {
+            let stat = match entry.path.split_last() {
+                Some((name, parents)) if !entry.pad => {
+                    folders.at(parents).and_then(|folder| statat(folder, name, AtFlags::SYMLINK_NOFOLLOW))
+                }
+                _ => Err(Errno::NOENT),
+            };
+            stats.push(match stat {
+                Ok(stat) if FileType::from_raw_mode(stat.st_mode).is_file() => {
+                    Some(FileStat { len: u64::try_from(stat.st_size).unwrap_or(0), mtime_unix_s: stat.st_mtime })
+                }
+                Ok(_) => return Err(self.fault(FileIndex(i as u32), Errno::LOOP.into())),
+                Err(Errno::NOENT) => None,
+                Err(errno) => return Err(self.fault(FileIndex(i as u32), errno.into())),
+            });
+        }
+        Ok(stats)
+    }
+
+    /// Makes the root, folders and empty files.
+    pub(super) fn prepare(&self) -> Result<(), DiskFault> {
+        std::fs::create_dir_all(&self.storage.root).map_err(|error| fault(self.storage.root.clone(), error))?;
+        let mut folders = Folders::new(self, true);
+        for (i, entry) in self.storage.layout.files().iter().enumerate().filter(|(_, entry)| !entry.pad) {
+            let file = FileIndex(i as u32);
+            let Some((_, parents)) = entry.path.split_last() else { continue };
+            folders.at(parents).map_err(|errno| self.fault(file, errno.into()))?;
+            if entry.len == 0 {
+                self.open(file, Purpose::Create).map_err(|errno| self.fault(file, errno.into()))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn open(&self, file: FileIndex, purpose: Purpose) -> Result<File, Errno> {
+        let entry = self.storage.layout.files().get(file.0 as usize).ok_or(Errno::NOENT)?;
+        let (name, parents) = entry.path.split_last().ok_or(Errno::NOENT)?;
+        let mut folders = Folders::new(self, purpose == Purpose::Create);
+        let folder = folders.at(parents)?;
+        let access = if purpose == Purpose::Read { OFlags::RDONLY } else { OFlags::RDWR };
+        let fd = match openat(folder, name, REGULAR | access, Mode::empty()) {
+            Err(Errno::NOENT) if purpose == Purpose::Create => {
+                let fd = openat(folder, name, REGULAR | access | OFlags::CREATE, Mode::from_raw_mode(0o666))?;
+                lock(&self.unsynced).folders.insert(parents.to_vec());
+                fd
+            }
+            other => other?,
+        };
+        if !FileType::from_raw_mode(fstat(&fd)?.st_mode).is_file() {
+            return Err(Errno::LOOP);
+        }
+        Ok(fd.into())
+    }
+
+    /// A file was written to; the next sync covers it. Called after the write, so that a sync that runs meanwhile does not take the
+    /// mark away unearned.
+    pub(super) fn mark_written(&self, file: FileIndex) {
+        lock(&self.unsynced).files.insert(file);
+    }
+
+    /// Brings all that was written before to stable storage: contents, and the entries of new files in their folders.
+    pub(super) fn sync(&self, files: &Files) -> Result<(), DiskFault> {
+        let mut unsynced = std::mem::take(&mut *lock(&self.unsynced));
+        let result = self.sync_all(files, &mut unsynced);
+        // What is left after a fault is for the next time.
+        let mut now = lock(&self.unsynced);
+        now.files.append(&mut unsynced.files);
+        now.folders.append(&mut unsynced.folders);
+        result
+    }
+
+    fn sync_all(&self, files: &Files, unsynced: &mut Unsynced) -> Result<(), DiskFault> {
+        while let Some(&file) = unsynced.files.first() {
+            files.open(self, file, Purpose::Read)?.sync_data().map_err(|error| self.fault(file, error))?;
+            unsynced.files.pop_first();
+        }
+        while let Some(path) = unsynced.folders.first() {
+            let synced = Folders::new(self, false).at(path).and_then(rustix::fs::fsync);
+            if let Err(errno) = synced {
+                return Err(fault(path.iter().fold(self.storage.root.clone(), |at, name| at.join(name)), errno.into()));
+            }
+            unsynced.folders.pop_first();
+        }
+        Ok(())
+    }
+
+    /// A fault of one file, with its path for people.
+    pub(super) fn fault(&self, file: FileIndex, error: io::Error) -> DiskFault {
+        let path = self.storage.layout.files().get(file.0 as usize).map_or(&[][..], |entry| &entry.path);
+        fault(path.iter().fold(self.storage.root.clone(), |at, name| at.join(name)), error)
+    }
+}
+
+/// A walk through folders that remembers the last one: files that stand together in a torrent mostly stand together on disk.
+struct Folders<'a> {
+    place: &'a Place,
+    create: bool,
+    last: Option<(&'a [String], OwnedFd)>,
+}
+
+impl<'a> Folders<'a> {
+    fn new(place: &'a Place, create: bool) -> Self {
+        Folders { place, create, last: None }
+    }
+
+    /// A handle on the folder `path` below the root.
+    fn at<'s>(&'s mut self, path: &'a [String]) -> Result<&'s OwnedFd, Errno> {
+        let reached = match self.last.take() {
+            Some((last, folder)) if last == path => folder,
+            _ => self.walk(path)?,
+        };
+        Ok(&self.last.insert((path, reached)).1)
+    }
+
+    fn walk(&self, path: &[String]) -> Result<OwnedFd, Errno> {
+        let mut folder = openat(CWD, &self.place.storage.root, FOLDER, Mode::empty())?;
+        for (depth, name) in path.iter().enumerate() {
+            folder = match openat(&folder, name, FOLDER | OFlags::NOFOLLOW, Mode::empty()) {
+                Err(Errno::NOENT) if self.create => {
+                    match mkdirat(&folder, name, Mode::from_raw_mode(0o777)) {
+                        Ok(()) => drop(lock(&self.place.unsynced).folders.insert(path[..depth].to_vec())),
+                        // Another thread was quicker.
+                        Err(Errno::EXIST) => {}
+                        Err(errno) => return Err(errno),
+                    }
+                    openat(&folder, name, FOLDER | OFlags::NOFOLLOW, Mode::empty())?
+                }
+                other => other?,
+            };
+        }
+        Ok(folder)
+    }
+}
+
+fn fault(path: PathBuf, error: io::Error) -> DiskFault {
+    let kind = match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::NOSPC | Errno::DQUOT) => DiskFaultKind::Full,
+        Some(Errno::ACCESS | Errno::PERM | Errno::ROFS) => DiskFaultKind::Denied,
+        Some(Errno::NOENT) => DiskFaultKind::NotFound,
+        // A pipe or a socket without a reader refuses to be opened for writing (ENXIO).
+        Some(Errno::LOOP | Errno::NOTDIR | Errno::ISDIR | Errno::NXIO) => DiskFaultKind::NotRegular,
+        None if error.kind() == io::ErrorKind::UnexpectedEof => DiskFaultKind::Short,
+        _ => DiskFaultKind::Io,
+    };
+    DiskFault { kind, path: path.display().to_string(), detail: error.to_string() }
+}

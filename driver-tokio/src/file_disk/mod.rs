@@ -1,0 +1,169 @@
+//! The real disk: a bounded pool of plain threads that hash, write and read.
+//!
+//! The queues have no limit of their own, because the engine bounds what is under way: blocks by its pool, checks by
+//! `Config::check_parallelism`, reads by what it lets be unflushed. So a thread never waits for the engine, nor the engine for a thread.
+
+mod files;
+mod work;
+
+use crate::disk::{Disk, DiskDone, ReadRequest, Storage};
+use files::Files;
+use sameseed_core::action::Operation;
+use sameseed_core::id::{OpId, TorrentId};
+use std::any::Any;
+use std::collections::VecDeque;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::thread::JoinHandle;
+use work::Worker;
+
+/// Below this many threads one slow write would hold up all reads.
+const MIN_THREADS: usize = 2;
+
+/// Files in folders, served by threads.
+#[derive(Debug)]
+pub struct FileDisk {
+    pool: Arc<Pool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Pool {
+    jobs: Mutex<Jobs>,
+    work: Condvar,
+    done: Mutex<Done>,
+    files: Files,
+}
+
+#[derive(Debug, Default)]
+struct Jobs {
+    queue: VecDeque<Job>,
+    closing: bool,
+}
+
+#[derive(Debug)]
+enum Job {
+    Operation { op: OpId, operation: Operation },
+    Read(ReadRequest),
+}
+
+#[derive(Debug, Default)]
+struct Done {
+    list: Vec<DiskDone>,
+    panic: Option<Box<dyn Any + Send>>,
+    waker: Option<Waker>,
+}
+
+impl FileDisk {
+    /// A disk with one thread per core.
+    ///
+    /// # Errors
+    /// When the system gives no threads.
+    pub fn new() -> io::Result<Self> {
+        FileDisk::with_threads(std::thread::available_parallelism().map_or(MIN_THREADS, usize::from))
+    }
+
+    /// A disk with so many threads, but at least two.
+    ///
+    /// # Errors
+    /// When the system gives no threads.
+    pub fn with_threads(threads: usize) -> io::Result<Self> {
+        let mut disk = FileDisk { pool: Arc::default(), threads: Vec::new() };
+        for n in 0..threads.max(MIN_THREADS) {
+            let pool = disk.pool.clone();
+            let thread = std::thread::Builder::new().name(format!("sameseed-disk-{n}"));
+            disk.threads.push(thread.spawn(move || pool.serve())?);
+        }
+        Ok(disk)
+    }
+
+    fn push(&self, job: Job) {
+        lock(&self.pool.jobs).queue.push_back(job);
+        self.pool.work.notify_one();
+    }
+}
+
+impl Disk for FileDisk {
+    fn register(&mut self, torrent: TorrentId, storage: Storage) {
+        self.pool.files.register(torrent, storage);
+    }
+
+    fn submit(&mut self, op: OpId, operation: Operation) {
+        self.push(Job::Operation { op, operation });
+    }
+
+    fn read(&mut self, request: ReadRequest) {
+        self.push(Job::Read(request));
+    }
+
+    /// # Panics
+    /// When a thread has panicked: its panic is passed on.
+    fn poll_done(&mut self, cx: &mut Context<'_>, out: &mut Vec<DiskDone>) -> Poll<()> {
+        let mut done = lock(&self.pool.done);
+        if let Some(panic) = done.panic.take() {
+            drop(done);
+            resume_unwind(panic);
+        }
+        if done.list.is_empty() {
+            done.waker = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        out.append(&mut done.list);
+        Poll::Ready(())
+    }
+}
+
+impl Drop for FileDisk {
+    /// Finishes what was begun.
+    fn drop(&mut self) {
+        lock(&self.pool.jobs).closing = true;
+        self.pool.work.notify_all();
+        for thread in self.threads.drain(..) {
+            // Panics inside jobs were caught and passed on already.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Pool {
+    /// The life of one thread.
+    fn serve(&self) {
+        let mut worker = Worker::new(&self.files);
+        while let Some(job) = self.next_job() {
+            let ended = catch_unwind(AssertUnwindSafe(|| match job {
+                Job::Operation { op, operation } => DiskDone::Operation { op, outcome: worker.perform(operation) },
+                Job::Read(request) => DiskDone::Read { conn: request.conn, outcome: worker.read(request) },
+            }));
+            let mut done = lock(&self.done);
+            match ended {
+                Ok(ended) => done.list.push(ended),
+                Err(panic) => done.panic = Some(panic),
+            }
+            // One wake-up for all that ends before the engine looks.
+            if let Some(waker) = done.waker.take() {
+                drop(done);
+                waker.wake();
+            }
+        }
+    }
+
+    fn next_job(&self) -> Option<Job> {
+        let mut jobs = lock(&self.jobs);
+        loop {
+            if let Some(job) = jobs.queue.pop_front() {
+                return Some(job);
+            }
+            if jobs.closing {
+                return None;
+            }
+            jobs = self.work.wait(jobs).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// Nothing in here can be left half done by a panic, so a poisoned lock is as good as any.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

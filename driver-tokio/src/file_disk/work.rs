@@ -1,0 +1,185 @@
+//! What one thread of the disk does with one operation. Buffers come home in every outcome.
+
+use super::files::{Files, Place, Purpose};
+use crate::disk::ReadRequest;
+use rustix::io::Errno;
+use sameseed_core::action::Operation;
+use sameseed_core::block::Block;
+use sameseed_core::event::{Hashed, Outcome};
+use sameseed_core::fault::{DiskFault, LinkFault};
+use sameseed_core::hash::HashState;
+use sameseed_core::id::{FileIndex, PieceIndex};
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::os::unix::fs::FileExt;
+
+/// Bytes read for hashing at a time: few system calls, and they are still in the cache when they are hashed.
+const READ_BYTES: u32 = 256 * 1024;
+/// Slices of one write; Linux takes no more (`IOV_MAX`).
+const MAX_SLICES: usize = 1024;
+
+/// One thread's tools.
+pub(super) struct Worker<'a> {
+    files: &'a Files,
+    scratch: Box<[u8]>,
+}
+
+impl<'a> Worker<'a> {
+    pub(super) fn new(files: &'a Files) -> Self {
+        Worker { files, scratch: vec![0; READ_BYTES as usize].into_boxed_slice() }
+    }
+
+    /// Does an operation. After a fault the torrent's files are opened afresh.
+    pub(super) fn perform(&mut self, operation: Operation) -> Outcome {
+        match operation {
+            Operation::Stat { torrent } => Outcome::Stat(self.files.place(torrent).and_then(|place| place.stat())),
+            Operation::Prepare { torrent } => {
+                Outcome::Prepare(self.files.place(torrent).and_then(|place| place.prepare()))
+            }
+            Operation::Absorb { torrent, piece, begin, blocks, hash, last } => {
+                // Hash first, while the bytes are in the cache.
+                let hash = hash.map(|state| hash_blocks(state, &blocks, last));
+                let written = self
+                    .files
+                    .place(torrent)
+                    .and_then(|place| write(self.files, &place, piece, begin, &blocks))
+                    .inspect_err(|_| self.files.forget_handles(torrent));
+                Outcome::Absorb { blocks, hash, written }
+            }
+            Operation::Hash { torrent, piece, begin, len, hash, last } => Outcome::Hash(
+                self.files
+                    .place(torrent)
+                    .and_then(|place| self.hash(&place, piece, begin, len, hash, last))
+                    .inspect_err(|_| self.files.forget_handles(torrent)),
+            ),
+            Operation::Sync { torrent } => Outcome::Sync(
+                self.files
+                    .place(torrent)
+                    .and_then(|place| place.sync(self.files))
+                    .inspect_err(|_| self.files.forget_handles(torrent)),
+            ),
+            Operation::Truncate { torrent, file, len } => {
+                Outcome::Truncate(self.files.place(torrent).and_then(|place| self.truncate(&place, file, len)))
+            }
+            // The driver keeps these to itself.
+            Operation::Resolve { .. } => Outcome::Resolve(Err(LinkFault::Other)),
+            Operation::Fetch(_) => Outcome::Fetch(Err(LinkFault::Other)),
+        }
+    }
+
+    /// Reads a range for sending.
+    pub(super) fn read(&mut self, request: ReadRequest) -> Result<Vec<u8>, DiskFault> {
+        let ReadRequest { torrent, piece, begin, len, buffer: mut bytes, conn: _ } = request;
+        bytes.resize(len as usize, 0);
+        let place = self.files.place(torrent)?;
+        read(self.files, &place, piece, begin, &mut bytes).inspect_err(|_| self.files.forget_handles(torrent))?;
+        Ok(bytes)
+    }
+
+    fn hash(
+        &mut self,
+        place: &Place,
+        piece: PieceIndex,
+        mut begin: u32,
+        mut len: u32,
+        mut state: HashState,
+        last: bool,
+    ) -> Result<Hashed, DiskFault> {
+        loop {
+            let step = len.min(READ_BYTES);
+            let chunk = &mut self.scratch[..step as usize];
+            read(self.files, place, piece, begin, chunk)?;
+            begin = begin.saturating_add(step);
+            len -= step;
+            if last && len == 0 {
+                return Ok(Hashed::Finished(state.finish(chunk)));
+            }
+            state.absorb(chunk);
+            if len == 0 {
+                return Ok(Hashed::Running(state));
+            }
+        }
+    }
+
+    fn truncate(&self, place: &Place, file: FileIndex, len: u64) -> Result<(), DiskFault> {
+        let handle = self.files.open(place, file, Purpose::Change)?;
+        let result = handle.set_len(len).map_err(|error| place.fault(file, error));
+        place.mark_written(file);
+        result
+    }
+}
+
+fn hash_blocks(mut state: HashState, blocks: &[Block], last: bool) -> Hashed {
+    match blocks.split_last() {
+        Some((end, rest)) if last => {
+            rest.iter().for_each(|block| state.absorb(block));
+            Hashed::Finished(state.finish(end))
+        }
+        None if last => Hashed::Finished(state.finish(&[])),
+        _ => {
+            blocks.iter().for_each(|block| state.absorb(block));
+            Hashed::Running(state)
+        }
+    }
+}
+
+/// Reads a range of a piece; pad files are zeros.
+fn read(files: &Files, place: &Place, piece: PieceIndex, begin: u32, into: &mut [u8]) -> Result<(), DiskFault> {
+    let mut rest = into;
+    for span in place.storage.layout.spans(piece, begin, rest.len() as u32) {
+        let (part, after) = rest.split_at_mut(span.len as usize);
+        rest = after;
+        if span.pad {
+            part.fill(0);
+        } else {
+            let file = files.open(place, span.file, Purpose::Read)?;
+            file.read_exact_at(part, span.offset).map_err(|error| place.fault(span.file, error))?;
+        }
+    }
+    if rest.is_empty() { Ok(()) } else { Err(place.fault(FileIndex(u32::MAX), io::ErrorKind::UnexpectedEof.into())) }
+}
+
+/// Writes neighbouring blocks, one write per file; pad files are left out.
+fn write(files: &Files, place: &Place, piece: PieceIndex, begin: u32, blocks: &[Block]) -> Result<(), DiskFault> {
+    let len: usize = blocks.iter().map(|block| block.len()).sum();
+    let mut rest = blocks.iter().map(|block| &block[..]);
+    let mut head: &[u8] = &[];
+    let mut slices = Vec::with_capacity(blocks.len());
+    for span in place.storage.layout.spans(piece, begin, len as u32) {
+        slices.clear();
+        let mut left = span.len as usize;
+        while left > 0 {
+            if head.is_empty() {
+                let Some(next) = rest.next() else { break };
+                head = next;
+            }
+            let (part, after) = head.split_at(left.min(head.len()));
+            head = after;
+            left -= part.len();
+            slices.push(IoSlice::new(part));
+        }
+        if !span.pad {
+            let file = files.open(place, span.file, Purpose::Create)?;
+            let result = write_all_at(&file, &mut slices, span.offset);
+            place.mark_written(span.file);
+            result.map_err(|error| place.fault(span.file, error))?;
+        }
+    }
+    Ok(())
+}
+
+fn write_all_at(file: &File, mut slices: &mut [IoSlice<'_>], mut offset: u64) -> io::Result<()> {
+    while !slices.is_empty() {
+        let some = slices.len().min(MAX_SLICES);
+        match rustix::io::pwritev(file, &slices[..some], offset) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                offset += written as u64;
+                IoSlice::advance_slices(&mut slices, written);
+            }
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
+}
