@@ -222,7 +222,8 @@ fn peer(text: &str) -> Result<SocketAddr, String> {
 
 fn tracker_url(text: &str) -> Result<String, String> {
     let lower = text.to_ascii_lowercase();
-    let known = ["http://", "https://", "udp://"].iter().any(|scheme| lower.len() > scheme.len() && lower.starts_with(scheme));
+    let known =
+        ["http://", "https://", "udp://"].iter().any(|scheme| lower.len() > scheme.len() && lower.starts_with(scheme));
     match known && !text.chars().any(|c| c.is_control() || c == ' ') {
         true => Ok(text.to_owned()),
         false => Err(String::from("a tracker's URL begins with http://, https:// or udp://")),
@@ -264,7 +265,10 @@ mod tests {
 
     #[test]
     fn all_options_of_a_download_work_together() {
-        let cli = parse("-d out --listen-port 7000 --bind 127.0.0.1 --peer 127.0.0.1:1 x.torrent --peer [::1]:2 --seed --json").unwrap();
+        let cli = parse(
+            "-d out --listen-port 7000 --bind 127.0.0.1 --peer 127.0.0.1:1 x.torrent --peer [::1]:2 --seed --json",
+        )
+        .unwrap();
         let run = cli.run;
         assert!(cli.command.is_none());
         assert_eq!((run.file, run.dir), (Some(PathBuf::from("x.torrent")), PathBuf::from("out")));

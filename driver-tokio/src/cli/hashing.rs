@@ -148,7 +148,12 @@ mod tests {
         std::fs::create_dir(dir.path().join("t")).unwrap();
         std::fs::write(dir.path().join("t/a"), &all[..300_001]).unwrap();
         std::fs::write(dir.path().join("t/b"), &all[300_001..600_000]).unwrap();
-        let files = vec![file("t/a", 300_001, false), file("t/empty", 0, false), file("t/b", 299_999, false), file("p", 5, true)];
+        let files = vec![
+            file("t/a", 300_001, false),
+            file("t/empty", 0, false),
+            file("t/b", 299_999, false),
+            file("p", 5, true),
+        ];
         let expected = [&all[..600_000], &[0; 5]].concat();
         for piece_len in [100_003, 262_144, 600_005, 1 << 20] {
             let layout = Layout::new(files.clone(), piece_len).unwrap();
@@ -167,8 +172,10 @@ mod tests {
         std::fs::write(dir.path().join("c"), [1; 9]).unwrap();
         let files = vec![file("a", 20, false), file("b", 10, false), file("c", 10, false)];
         let layout = Layout::new(files, 10).unwrap();
-        let bad: Vec<Option<FileIndex>> =
-            hash_pieces(&layout, dir.path(), |_| ()).into_iter().map(|result| result.err().map(|bad| bad.file)).collect();
+        let bad: Vec<Option<FileIndex>> = hash_pieces(&layout, dir.path(), |_| ())
+            .into_iter()
+            .map(|result| result.err().map(|bad| bad.file))
+            .collect();
         assert_eq!(bad, [None, None, Some(FileIndex(1)), Some(FileIndex(2))]);
     }
 

@@ -74,12 +74,7 @@ pub(crate) enum Line {
     /// An address will not be spoken to again.
     Banned { addr: SocketAddr },
     /// A tracker answered.
-    TrackerAnswered {
-        url: String,
-        peers: u32,
-        next_in_s: u64,
-        warning: Option<String>,
-    },
+    TrackerAnswered { url: String, peers: u32, next_in_s: u64, warning: Option<String> },
     /// A tracker could not be asked, or refused.
     TrackerFailed { url: String, reason: String },
     /// The disk refused.
@@ -237,6 +232,22 @@ mod tests {
         lines.push(Line::Ended { exit_code: 5, error: Some(String::from("full")) });
         let lines: Vec<String> = lines.iter().map(Line::to_json).collect();
         assert!(lines.iter().all(|line| !line.contains('\n') && line.starts_with(r#"{"event":""#)));
-        insta::assert_snapshot!(lines.join("\n"), @"");
+        insta::assert_snapshot!(lines.join("\n"), @r##"
+        {"event":"started","name":"x","info_hash":"abababababababababababababababababababab","total_bytes":10,"pieces":1,"files":1,"dir":".","listen_port":6881}
+        {"event":"status","state":"downloading","pieces":3136,"have_pieces":1568,"checked_pieces":3136,"total_bytes":822083584,"have_bytes":411041792,"downloaded_bytes":400000000,"wasted_bytes":16384,"uploaded_bytes":0,"down_rate":5500000,"up_rate":0,"peers":12,"seeds":3,"candidates":40,"eta_s":75}
+        {"event":"checked","have_pieces":3}
+        {"event":"piece_verified","piece":7}
+        {"event":"piece_failed","piece":7}
+        {"event":"complete","downloaded":true}
+        {"event":"peer_connected","conn":"out1","addr":"127.0.0.1:6881","peer_id":"-SM0001-\\x00\\\"\\n\\xff........"}
+        {"event":"peer_gone","conn":"out1","reason":"nothing heard for too long"}
+        {"event":"peer_gone","conn":"in2","reason":null}
+        {"event":"banned","addr":"127.0.0.1:6881"}
+        {"event":"tracker_answered","url":"http://t/announce","peers":5,"next_in_s":1800,"warning":"slow�down�"}
+        {"event":"tracker_failed","url":"udp://t:1","reason":"the tracker says: no"}
+        {"event":"disk_trouble","path":"a/b","kind":"no space left","detail":"No space left on device"}
+        {"event":"shut_down"}
+        {"event":"ended","exit_code":5,"error":"full"}
+        "##);
     }
 }

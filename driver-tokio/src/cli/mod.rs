@@ -3,20 +3,20 @@
 //! Failures are one line on standard error and an exit code (`exit`); what people and scripts read is made in `progress` and `json`.
 
 mod args;
-//mod create;
+mod create;
 mod exit;
 mod hashing;
-//mod info;
+mod info;
 mod json;
 mod log;
 mod output;
 mod progress;
-//mod run;
+mod run;
 mod signals;
 mod text;
-//mod torrent_file;
+mod torrent_file;
 mod tracker;
-//mod verify;
+mod verify;
 
 use args::{Cli, Command};
 use clap::Parser;
@@ -36,9 +36,9 @@ pub(crate) fn main() -> ExitCode {
     };
     let json = cli.command.is_none() && cli.run.json;
     let outcome = match (&cli.command, &cli.run.file) {
-        (Some(Command::Info(args)), _) => todo_(args),
-        (Some(Command::Create(args)), _) => todo_(args),
-        (Some(Command::Verify(args)), _) => todo_(args),
+        (Some(Command::Info(args)), _) => info::info(args),
+        (Some(Command::Create(args)), _) => create::create(args),
+        (Some(Command::Verify(args)), _) => verify::verify(args),
         (Some(Command::Tracker(args)), _) => log::start(&args.log).and_then(|()| tracker::tracker(args)),
         (None, Some(file)) => log::start(&cli.run.log).and_then(|()| run::run(file, &cli.run)),
         (None, None) => Err(Failure::new(Exit::Usage, "no torrent file given; see sameseed --help")),
@@ -53,5 +53,3 @@ pub(crate) fn main() -> ExitCode {
     }
     exit.into()
 }
-
-fn todo_<T>(_: T) -> Result<Exit, Failure> { Ok(Exit::Done) }

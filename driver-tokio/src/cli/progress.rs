@@ -98,19 +98,34 @@ pub(crate) mod tests {
         lines.push(line(&TorrentView { down_rate: 0, peers: 0, ..view.clone() }, None));
         let all = [TorrentState::Checking, TorrentState::Seeding, TorrentState::Troubled, TorrentState::Stopped];
         lines.extend(all.map(|state| line(&TorrentView { state, ..view.clone() }, None)));
-        insta::assert_snapshot!(lines.join("\n"), @"");
+        insta::assert_snapshot!(lines.join("\n"), @r##"
+        debian-13.2.0-amd64-netinst.iso: 50.0% (1568/3136 pieces), 5.2 MiB/s down, ETA 1m15s, 12 peers
+        debian-13.2.0-amd64-netinst.iso: 50.0% (1568/3136 pieces), 5.2 MiB/s down, ETA 1m15s, 1 peer, 2.0 KiB/s up
+        debian-13.2.0-amd64-netinst.iso: 50.0% (1568/3136 pieces), 0 B/s down, ETA --, 0 peers
+        debian-13.2.0-amd64-netinst.iso: checking 100.0% (3136/3136 pieces)
+        debian-13.2.0-amd64-netinst.iso: seeding, 12 peers, 0 B/s up
+        debian-13.2.0-amd64-netinst.iso: 50.0% (1568/3136 pieces), waiting for the disk, 12 peers
+        debian-13.2.0-amd64-netinst.iso: 50.0% (1568/3136 pieces), stopping, 12 peers
+        "##);
     }
 
     #[test]
     fn the_line_fits_any_terminal() {
-        let view = TorrentView { name: String::from("\x1b]0;pwned\x07 日本語日本語日本語日本語日本語"), ..some_view() };
+        let view = TorrentView {
+            name: String::from("\x1b]0;pwned\x07 日本語日本語日本語日本語日本語"), ..some_view()
+        };
         for columns in 0..150 {
             let line = line(&view, Some(columns));
             assert!(line.width() <= columns, "{columns}: {line}");
             assert!(!line.chars().any(char::is_control));
         }
         let shown: Vec<String> = [30, 79, 90, 140].map(|columns| line(&view, Some(columns))).into();
-        insta::assert_snapshot!(shown.join("\n"), @"");
+        insta::assert_snapshot!(shown.join("\n"), @r##"
+        50.0% (1568/3136 pieces), 5.2…
+        �]0;pwned� 日本…: 50.0% (1568/3136 pieces), 5.2 MiB/s down, ETA 1m15s, 12 peers
+        �]0;pwned� 日本語日本語日…: 50.0% (1568/3136 pieces), 5.2 MiB/s down, ETA 1m15s, 12 peers
+        �]0;pwned� 日本語日本語日本語日本語日本語: 50.0% (1568/3136 pieces), 5.2 MiB/s down, ETA 1m15s, 12 peers
+        "##);
     }
 
     #[test]

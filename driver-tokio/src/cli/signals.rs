@@ -14,9 +14,8 @@ const LEAVE_WITHIN: Duration = Duration::from_millis(4800);
 /// From now on signals do not end the process by themselves. The first one is told by the receiver; then [`leave_soon`] holds, and the
 /// second one ends the process at once.
 pub(crate) fn watch() -> Result<oneshot::Receiver<()>, Failure> {
-    let failure = |error: io::Error| {
-        Failure::new(Exit::Other, format!("cannot watch for signals: {}", system_words(&error)))
-    };
+    let failure =
+        |error: io::Error| Failure::new(Exit::Other, format!("cannot watch for signals: {}", system_words(&error)));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(failure)?;
     let mut signals = {
         let _entered = runtime.enter();

@@ -104,7 +104,8 @@ mod tests {
 
     #[test]
     fn sizes_have_three_digits_at_most() {
-        let shown: Vec<String> = [0, 1023, 1024, 1536, 102_348, 1_048_575, 1 << 30, u64::MAX].into_iter().map(size).collect();
+        let shown: Vec<String> =
+            [0, 1023, 1024, 1536, 102_348, 1_048_575, 1 << 30, u64::MAX].into_iter().map(size).collect();
         assert_eq!(shown, ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "99.9 KiB", "1.0 MiB", "1.0 GiB", "16.0 EiB"]);
     }
 

@@ -83,10 +83,8 @@ fn announce(
     };
     // BEP 3's `ip` is not honoured: it would let anybody send our clients to a third party.
     let addr = SocketAddr::new(from.to_canonical(), port.ok_or("port is missing or not from 1 to 65535")?);
-    let neighbours = swarms.announce(
-        now,
-        &Announce { info_hash, peer_id, addr, seed, moment, wanted, same_family: false },
-    )?;
+    let neighbours =
+        swarms.announce(now, &Announce { info_hash, peer_id, addr, seed, moment, wanted, same_family: false })?;
 
     let mut out = b"d".to_vec();
     put_number(&mut out, b"complete", neighbours.counts.seeds);
@@ -228,7 +226,19 @@ mod tests {
             body(&mut swarms, &format!("/scrape?info_hash={HASH}&info_hash={}", "x".repeat(20)), [10, 0, 0, 2]),
             body(&mut swarms, &leech.replace("left=10", "left=0&event=stopped"), [10, 0, 0, 2]),
         ];
-        insta::assert_snapshot!(shown.join("\n"), @"");
+        insta::assert_snapshot!(shown.join("\n"), @r##"
+        HTTP/1.1 200 OK
+        Content-Type: text/plain
+        Content-Length: 89
+        Connection: close
+
+        d8:completei1e10:downloadedi0e10:incompletei0e8:intervali60e12:min intervali60e5:peers0:e
+        d8:completei1e10:downloadedi0e10:incompletei1e8:intervali60e12:min intervali60e5:peers6:\n\x00\x00\x01\x1a\xe1e
+        d8:completei1e10:downloadedi0e10:incompletei1e8:intervali60e12:min intervali60e5:peersld2:ip8:10.0.0.17:peer id20:-XX0000-aaaaaaaaaaaa4:porti6881eeee
+        d8:completei1e10:downloadedi0e10:incompletei1e8:intervali60e12:min intervali60e5:peersld2:ip8:10.0.0.14:porti6881eeee
+        d5:filesd20:\x00aaaaaaaaaaaaaaaaaa\xffd8:completei1e10:downloadedi0e10:incompletei1ee20:xxxxxxxxxxxxxxxxxxxxd8:completei0e10:downloadedi0e10:incompletei0eeee
+        d8:completei1e10:downloadedi0e10:incompletei0e8:intervali60e12:min intervali60e5:peers0:e
+        "##);
     }
 
     #[test]
@@ -251,14 +261,32 @@ mod tests {
         .iter()
         .map(|target| body(&mut swarms, target, [10, 0, 0, 1]))
         .collect();
-        insta::assert_snapshot!(shown.join("\n"), @"");
+        insta::assert_snapshot!(shown.join("\n"), @r##"
+        d14:failure reason20:info_hash is missinge
+        d14:failure reason30:info_hash is not 20 bytes longe
+        d14:failure reason18:peer_id is missinge
+        d14:failure reason38:port is missing or not from 1 to 65535e
+        d14:failure reason38:port is missing or not from 1 to 65535e
+        d14:failure reason38:port is missing or not from 1 to 65535e
+        d14:failure reason38:port is missing or not from 1 to 65535e
+        d14:failure reason61:info_hash is missing: this tracker does not list all torrentse
+        d14:failure reason30:info_hash is not 20 bytes longe
+        this is a tracker: /announce and /scrape
+        this is a tracker: /announce and /scrape
+        "##);
         assert_eq!(format!("{swarms:?}"), format!("{:?}", Swarms::new(Duration::from_secs(600))));
     }
 
     #[test]
     fn what_is_not_a_get_of_http_1_is_refused() {
         let mut swarms = Swarms::new(Duration::from_secs(600));
-        for head in [&b""[..], b"\r\n\r\n", b"GET /announce\r\n\r\n", b"POST / HTTP/1.1\r\n\r\n", b"\xff\x00 \xff HTTP/2\r\n\r\n"] {
+        for head in [
+            &b""[..],
+            b"\r\n\r\n",
+            b"GET /announce\r\n\r\n",
+            b"POST / HTTP/1.1\r\n\r\n",
+            b"\xff\x00 \xff HTTP/2\r\n\r\n",
+        ] {
             let out = respond(head, IpAddr::from([10, 0, 0, 1]), 60, Instant::ZERO, &mut swarms);
             assert!(out.starts_with(b"HTTP/1.1 40"), "{}", head.escape_ascii());
         }
@@ -268,7 +296,8 @@ mod tests {
     fn ipv6_peers_stand_apart_and_mapped_addresses_are_ipv4() {
         let mut swarms = Swarms::new(Duration::from_secs(600));
         let mut ask = |port: u16, from: &str| {
-            let head = format!("GET /announce?info_hash={HASH}&peer_id=-XX0000-aaaaaaaaaaaa&port={port} HTTP/1.1\r\n\r\n");
+            let head =
+                format!("GET /announce?info_hash={HASH}&peer_id=-XX0000-aaaaaaaaaaaa&port={port} HTTP/1.1\r\n\r\n");
             let out = respond(head.as_bytes(), from.parse().unwrap(), 60, Instant::ZERO, &mut swarms);
             out.escape_ascii().to_string()
         };

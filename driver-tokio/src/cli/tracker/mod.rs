@@ -156,8 +156,14 @@ async fn serve_udp(tracker: Rc<Tracker>, socket: UdpSocket) {
         // Errors are those of earlier datagrams (nobody listens there): they concern nobody here.
         let Ok((len, from)) = socket.recv_from(&mut buffer).await else { continue };
         let datagram = buffer.get(..len).unwrap_or_default();
-        let reply =
-            udp::respond(datagram, from, tracker.interval_s, tracker.now(), &tracker.gate, &mut tracker.swarms.borrow_mut());
+        let reply = udp::respond(
+            datagram,
+            from,
+            tracker.interval_s,
+            tracker.now(),
+            &tracker.gate,
+            &mut tracker.swarms.borrow_mut(),
+        );
         tracing::debug!(%from, bytes = len, answered = reply.is_some(), "datagram");
         if let Some(reply) = reply
             && let Err(error) = socket.send_to(&reply, from).await
