@@ -295,25 +295,27 @@ impl<M: Machine, N: Net, D: Disk> Future for Turn<'_, M, N, D> {
 
 impl<M: Machine, N: Net, D: Disk> Turn<'_, M, N, D> {
     fn poll_requests(&mut self, shared: &mut Shared<M, N, D>, cx: &mut Context<'_>) {
-        if self.deadline.is_some() {
-            // What is asked after the end began is left unanswered.
-            return;
-        }
         for _ in 0..REQUESTS_PER_TURN {
             match self.inbox.poll_recv(cx) {
                 Poll::Pending => return,
-                Poll::Ready(Some(Request::Shutdown) | None) => {
-                    let mut deadline = Box::pin(sleep(self.shutdown_timeout + SHUTDOWN_GRACE));
-                    // Registers the waker; it cannot be over yet.
-                    let _ = deadline.as_mut().poll(cx);
-                    self.deadline = Some(deadline);
-                    shared.tell(Event::Command(Command::Shutdown));
-                    return;
-                }
+                Poll::Ready(Some(Request::Shutdown)) => self.begin_end(shared, cx),
+                // No handle is left.
+                Poll::Ready(None) => return self.begin_end(shared, cx),
                 Poll::Ready(Some(request)) => self.serve(shared, request),
             }
         }
         cx.waker().wake_by_ref();
+    }
+
+    fn begin_end(&mut self, shared: &mut Shared<M, N, D>, cx: &mut Context<'_>) {
+        if self.deadline.is_some() {
+            return;
+        }
+        let mut deadline = Box::pin(sleep(self.shutdown_timeout + SHUTDOWN_GRACE));
+        // Registers the waker; it cannot be over yet.
+        let _ = deadline.as_mut().poll(cx);
+        self.deadline = Some(deadline);
+        shared.tell(Event::Command(Command::Shutdown));
     }
 
     fn serve(&mut self, shared: &mut Shared<M, N, D>, request: Request) {

@@ -4,6 +4,8 @@
 //! `Config::check_parallelism`, reads by what it lets be unflushed. So a thread never waits for the engine, nor the engine for a thread.
 
 mod files;
+#[cfg(test)]
+mod tests;
 mod work;
 
 use crate::disk::{Disk, DiskDone, ReadRequest, Storage};

@@ -132,3 +132,6 @@ fn tls_fault(error: &io::Error) -> LinkFault {
         fault => fault,
     }
 }
+
+#[cfg(test)]
+mod tests;

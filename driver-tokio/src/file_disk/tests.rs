@@ -1,0 +1,334 @@
+//! Real folders: what is written is what is read, nothing outside is touched, and buffers come home.
+
+use super::*;
+use sameseed_core::block::{Block, BlockPool};
+use sameseed_core::event::{Hashed, Outcome};
+use sameseed_core::fault::{DiskFault, DiskFaultKind};
+use sameseed_core::hash::{HashState, sha1};
+use sameseed_core::id::{ConnId, Digest, FileIndex, PieceIndex};
+use sameseed_core::layout::Layout;
+use std::future::poll_fn;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use tempfile::TempDir;
+
+const TORRENT: TorrentId = TorrentId(7);
+const PIECE_LEN: u32 = 64 * 1024;
+
+struct Bench {
+    dir: TempDir,
+    disk: FileDisk,
+}
+
+/// `files` are (path, length, pad).
+fn bench(files: &[(&str, u64, bool)]) -> Bench {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("root");
+    bench_at(dir, &root, files)
+}
+
+fn bench_at(dir: TempDir, root: &Path, files: &[(&str, u64, bool)]) -> Bench {
+    let split = |path: &str| path.split('/').map(String::from).collect();
+    let layout =
+        Layout::new(files.iter().map(|(path, len, pad)| (split(path), *len, *pad)).collect(), PIECE_LEN).unwrap();
+    let mut disk = FileDisk::with_threads(2).unwrap();
+    disk.register(TORRENT, Storage { root: root.into(), layout: Arc::new(layout) });
+    Bench { dir, disk }
+}
+
+fn byte(at: usize) -> u8 {
+    (at % 253) as u8
+}
+
+/// Blocks of the torrent's formula, `len` bytes from `from`.
+fn blocks(from: usize, len: usize) -> Vec<Block> {
+    let mut pool = BlockPool::new(1000);
+    let mut blocks = Vec::new();
+    let mut at = from;
+    while at < from + len {
+        let step = (from + len - at).min(16 * 1024);
+        assert!(pool.reserve());
+        let mut block = pool.take(step as u32);
+        block.iter_mut().enumerate().for_each(|(i, b)| *b = byte(at + i));
+        blocks.push(block);
+        at += step;
+    }
+    blocks
+}
+
+impl Bench {
+    fn root(&self) -> std::path::PathBuf {
+        self.dir.path().join("root")
+    }
+
+    async fn next(&mut self) -> DiskDone {
+        let mut done = Vec::new();
+        poll_fn(|cx| self.disk.poll_done(cx, &mut done)).await;
+        assert_eq!(done.len(), 1);
+        done.remove(0)
+    }
+
+    async fn run(&mut self, operation: Operation) -> Outcome {
+        self.disk.submit(OpId(1), operation);
+        match self.next().await {
+            DiskDone::Operation { op: OpId(1), outcome } => outcome,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn prepare(&mut self) {
+        assert!(matches!(self.run(Operation::Prepare { torrent: TORRENT }).await, Outcome::Prepare(Ok(()))));
+    }
+
+    async fn absorb(&mut self, piece: u32, len: usize) -> (Vec<Block>, Option<Hashed>, Result<(), DiskFault>) {
+        let operation = Operation::Absorb {
+            torrent: TORRENT,
+            piece: PieceIndex(piece),
+            begin: 0,
+            blocks: blocks(piece as usize * PIECE_LEN as usize, len),
+            hash: Some(HashState::default()),
+            last: true,
+        };
+        match self.run(operation).await {
+            Outcome::Absorb { blocks, hash, written } => (blocks, hash, written),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn hash(&mut self, piece: u32, len: u32) -> Result<Hashed, DiskFault> {
+        let operation = Operation::Hash {
+            torrent: TORRENT,
+            piece: PieceIndex(piece),
+            begin: 0,
+            len,
+            hash: HashState::default(),
+            last: true,
+        };
+        match self.run(operation).await {
+            Outcome::Hash(outcome) => outcome,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn read(&mut self, piece: u32, begin: u32, len: u32) -> Result<Vec<u8>, DiskFault> {
+        let conn = ConnId::accepted(3);
+        self.disk.read(ReadRequest {
+            conn,
+            torrent: TORRENT,
+            piece: PieceIndex(piece),
+            begin,
+            len,
+            buffer: vec![1; 9],
+        });
+        match self.next().await {
+            DiskDone::Read { conn: c, outcome } if c == conn => outcome,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_piece_over_three_files_is_written_hashed_and_read_back() {
+    let mut bench =
+        bench(&[("t/a", 1000, false), ("t/empty", 0, false), ("t/deep/b", 30_001, false), ("t/c", 90_000, false)]);
+    bench.prepare().await;
+    assert!(bench.root().join("t/empty").is_file() && !bench.root().join("t/a").exists());
+    let (home, hash, written) = bench.absorb(0, PIECE_LEN as usize).await;
+    assert_eq!((home.len(), written), (4, Ok(())));
+    let content: Vec<u8> = (0..PIECE_LEN as usize).map(byte).collect();
+    assert_eq!(hash, Some(Hashed::Finished(Digest::Sha1(sha1(&content)))));
+    assert_eq!(bench.hash(0, PIECE_LEN).await, Ok(Hashed::Finished(Digest::Sha1(sha1(&content)))));
+    assert_eq!(std::fs::read(bench.root().join("t/deep/b")).unwrap(), &content[1000..31_001]);
+    assert_eq!(bench.read(0, 900, 40_000).await.unwrap(), &content[900..40_900]);
+    assert!(matches!(bench.run(Operation::Sync { torrent: TORRENT }).await, Outcome::Sync(Ok(()))));
+    let Outcome::Stat(Ok(stats)) = bench.run(Operation::Stat { torrent: TORRENT }).await else { panic!() };
+    let lens: Vec<_> = stats.iter().map(|stat| stat.map(|stat| stat.len)).collect();
+    assert_eq!(lens, [Some(1000), Some(0), Some(30_001), Some(u64::from(PIECE_LEN) - 31_001)]);
+    assert!(stats[0].unwrap().mtime_unix_s > 1_600_000_000);
+}
+
+#[tokio::test]
+async fn a_piece_hashed_in_two_operations_gives_the_same_digest() {
+    let mut bench = bench(&[("a", 100_000, false)]);
+    let first = Operation::Absorb {
+        torrent: TORRENT,
+        piece: PieceIndex(1),
+        begin: 0,
+        blocks: blocks(PIECE_LEN as usize, 16_384),
+        hash: Some(HashState::default()),
+        last: false,
+    };
+    bench.prepare().await;
+    let Outcome::Absorb { hash: Some(Hashed::Running(hash)), written: Ok(()), .. } = bench.run(first).await else {
+        panic!()
+    };
+    let rest = 100_000 - PIECE_LEN as usize - 16_384;
+    let second = Operation::Absorb {
+        torrent: TORRENT,
+        piece: PieceIndex(1),
+        begin: 16_384,
+        blocks: blocks(PIECE_LEN as usize + 16_384, rest),
+        hash: Some(hash),
+        last: true,
+    };
+    let Outcome::Absorb { hash, written: Ok(()), .. } = bench.run(second).await else { panic!() };
+    let content: Vec<u8> = (PIECE_LEN as usize..100_000).map(byte).collect();
+    assert_eq!(hash, Some(Hashed::Finished(Digest::Sha1(sha1(&content)))));
+}
+
+#[tokio::test]
+async fn pad_files_are_zeros_that_are_never_written() {
+    let mut bench = bench(&[("t/a", 1000, false), ("t/.pad/0", 64_536, true), ("t/b", 5, false)]);
+    bench.prepare().await;
+    let (_, _, written) = bench.absorb(0, PIECE_LEN as usize).await;
+    assert_eq!(written, Ok(()));
+    assert!(!bench.root().join("t/.pad").exists());
+    let mut content = vec![0; PIECE_LEN as usize];
+    content.iter_mut().take(1000).enumerate().for_each(|(i, b)| *b = byte(i));
+    assert_eq!(bench.hash(0, PIECE_LEN).await, Ok(Hashed::Finished(Digest::Sha1(sha1(&content)))));
+    let Outcome::Stat(Ok(stats)) = bench.run(Operation::Stat { torrent: TORRENT }).await else { panic!() };
+    assert!(stats[0].is_some() && stats[1].is_none() && stats[2].is_none());
+}
+
+#[tokio::test]
+async fn stat_of_nothing_makes_nothing() {
+    let mut bench = bench(&[("t/a", 1000, false)]);
+    let Outcome::Stat(Ok(stats)) = bench.run(Operation::Stat { torrent: TORRENT }).await else { panic!() };
+    assert_eq!(stats, [None]);
+    assert!(!bench.root().exists());
+}
+
+#[tokio::test]
+async fn a_link_in_the_way_is_never_followed() {
+    let outside = tempfile::tempdir().unwrap();
+    std::fs::write(outside.path().join("a"), b"theirs").unwrap();
+    // The folder is a link; then the file is.
+    for link in ["t", "t/a"] {
+        let mut bench = bench(&[("t/a", 1000, false)]);
+        std::fs::create_dir(bench.root()).unwrap();
+        if link == "t" {
+            symlink(outside.path(), bench.root().join("t")).unwrap();
+        } else {
+            std::fs::create_dir(bench.root().join("t")).unwrap();
+            symlink(outside.path().join("a"), bench.root().join("t/a")).unwrap();
+        }
+        let (home, hash, written) = bench.absorb(0, 1000).await;
+        assert_eq!(written.unwrap_err().kind, DiskFaultKind::NotRegular);
+        assert!(home.len() == 1 && hash.is_some(), "buffers and hash come home");
+        assert_eq!(bench.hash(0, 1000).await.unwrap_err().kind, DiskFaultKind::NotRegular);
+        assert_eq!(bench.read(0, 0, 6).await.unwrap_err().kind, DiskFaultKind::NotRegular);
+        let Outcome::Stat(Err(fault)) = bench.run(Operation::Stat { torrent: TORRENT }).await else { panic!() };
+        assert_eq!(fault.kind, DiskFaultKind::NotRegular);
+        assert!(fault.path.ends_with("root/t/a"), "{}", fault.path);
+    }
+    assert_eq!(std::fs::read(outside.path().join("a")).unwrap(), b"theirs");
+}
+
+#[tokio::test]
+async fn what_is_not_a_regular_file_is_refused_and_never_blocks() {
+    let mut bench = bench(&[("pipe", 10, false)]);
+    std::fs::create_dir(bench.root()).unwrap();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        bench.root().join("pipe"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::from_raw_mode(0o600),
+        0,
+    )
+    .unwrap();
+    assert_eq!(bench.hash(0, 10).await.unwrap_err().kind, DiskFaultKind::NotRegular);
+    assert_eq!(bench.absorb(0, 10).await.2.unwrap_err().kind, DiskFaultKind::NotRegular);
+    std::fs::remove_file(bench.root().join("pipe")).unwrap();
+    std::fs::create_dir(bench.root().join("pipe")).unwrap();
+    assert_eq!(bench.absorb(0, 10).await.2.unwrap_err().kind, DiskFaultKind::NotRegular);
+    assert_eq!(bench.hash(0, 10).await.unwrap_err().kind, DiskFaultKind::NotRegular);
+}
+
+#[tokio::test]
+async fn missing_and_short_files_are_told_apart() {
+    let mut bench = bench(&[("t/a", 1000, false)]);
+    bench.prepare().await;
+    assert_eq!(bench.hash(0, 1000).await.unwrap_err().kind, DiskFaultKind::NotFound);
+    std::fs::write(bench.root().join("t/a"), [1; 999]).unwrap();
+    assert_eq!(bench.hash(0, 1000).await.unwrap_err().kind, DiskFaultKind::Short);
+    assert_eq!(bench.read(0, 0, 1000).await.unwrap_err().kind, DiskFaultKind::Short);
+    assert_eq!(bench.read(0, 0, 1001).await.unwrap_err().kind, DiskFaultKind::Short);
+    let truncate = Operation::Truncate { torrent: TORRENT, file: FileIndex(0), len: 5 };
+    assert!(matches!(bench.run(truncate).await, Outcome::Truncate(Ok(()))));
+    assert_eq!(std::fs::read(bench.root().join("t/a")).unwrap().len(), 5);
+}
+
+#[tokio::test]
+async fn a_root_that_has_vanished_is_not_made_again_by_a_write() {
+    let mut bench = bench(&[("t/a", 1000, false)]);
+    assert_eq!(bench.absorb(0, 1000).await.2.unwrap_err().kind, DiskFaultKind::NotFound);
+    assert!(!bench.root().exists());
+}
+
+#[tokio::test]
+async fn a_full_disk_is_called_full_and_the_blocks_come_home() {
+    // A small file system of its own needs root; where there is none the test ends here.
+    let dir = tempfile::tempdir().unwrap();
+    let mount = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=64k", "sameseed-test"])
+        .arg(dir.path())
+        .output();
+    if !mount.is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: a tmpfs cannot be mounted here");
+        return;
+    }
+    let path = dir.path().to_path_buf();
+    let mut bench = bench_at(dir, &path, &[("a", 1_000_000, false)]);
+    let (mut full, mut home) = (None, 0);
+    for piece in 0..3 {
+        let (blocks, _, written) = bench.absorb(piece, PIECE_LEN as usize).await;
+        home += blocks.len();
+        full = written.err().or(full);
+    }
+    let Bench { dir: _dir, disk } = bench;
+    drop(disk);
+    assert!(std::process::Command::new("umount").arg(&path).status().unwrap().success());
+    assert_eq!(full.unwrap().kind, DiskFaultKind::Full);
+    assert_eq!(home, 12);
+}
+
+#[tokio::test]
+async fn more_files_than_handles_are_all_written() {
+    let names: Vec<String> = (0..200).map(|i| format!("t/{}/{i}", i % 7)).collect();
+    let files: Vec<_> = names.iter().map(|name| (name.as_str(), 300, false)).collect();
+    let mut bench = bench(&files);
+    bench.prepare().await;
+    assert_eq!(bench.absorb(0, 60_000).await.2, Ok(()));
+    assert!(matches!(bench.run(Operation::Sync { torrent: TORRENT }).await, Outcome::Sync(Ok(()))));
+    for (i, name) in names.iter().enumerate() {
+        let expected: Vec<u8> = (i * 300..i * 300 + 300).map(byte).collect();
+        assert_eq!(std::fs::read(bench.root().join(name)).unwrap(), expected);
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_torrent_is_a_fault_and_not_a_panic() {
+    let mut bench = bench(&[("a", 5, false)]);
+    let Outcome::Stat(Err(fault)) = bench.run(Operation::Stat { torrent: TorrentId(99) }).await else { panic!() };
+    assert_eq!(fault.kind, DiskFaultKind::NotFound);
+}
+
+#[tokio::test]
+async fn dropping_the_disk_finishes_what_was_begun() {
+    let mut bench = bench(&[("a", 1_000_000, false)]);
+    bench.prepare().await;
+    for piece in 0..15 {
+        let operation = Operation::Absorb {
+            torrent: TORRENT,
+            piece: PieceIndex(piece),
+            begin: 0,
+            blocks: blocks(piece as usize * PIECE_LEN as usize, PIECE_LEN as usize),
+            hash: None,
+            last: false,
+        };
+        bench.disk.submit(OpId(u64::from(piece)), operation);
+    }
+    let Bench { dir, disk } = bench;
+    drop(disk);
+    assert_eq!(std::fs::metadata(dir.path().join("root/a")).unwrap().len(), 15 * u64::from(PIECE_LEN));
+}
