@@ -79,6 +79,8 @@ pub(crate) enum Line {
     TrackerFailed { url: String, reason: String },
     /// The disk refused.
     DiskTrouble { path: String, kind: String, detail: String },
+    /// The torrent was not added: it is there already, or everything is stopping.
+    Refused,
     /// All has stopped in good order.
     ShutDown,
     /// The last line of a run.
@@ -148,6 +150,7 @@ impl From<&Notice> for Line {
                 kind: fault.kind.to_string(),
                 detail: clean(&fault.detail),
             },
+            Notice::Refused { .. } => Line::Refused,
             Notice::ShutDown => Line::ShutDown,
         }
     }
@@ -214,6 +217,7 @@ mod tests {
                     detail: String::from("No space left on device"),
                 },
             },
+            Notice::Refused { torrent },
             Notice::ShutDown,
         ];
         let mut lines = vec![
