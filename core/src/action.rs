@@ -80,6 +80,9 @@ pub enum CloseReason {
     /// Neither side wants anything from the other.
     #[error("neither side wants anything")]
     BothComplete,
+    /// It does not read what we send.
+    #[error("it does not read what we send")]
+    NotReading,
     /// The torrent stops.
     #[error("the torrent stops")]
     Stopped,
@@ -322,6 +325,11 @@ pub enum Notice {
         torrent: TorrentId,
         /// What the disk said.
         fault: DiskFault,
+    },
+    /// A torrent was not added: it is there already, or the engine is stopping.
+    Refused {
+        /// The number that it would have had.
+        torrent: TorrentId,
     },
     /// Everything has stopped after `Command::Shutdown`. The engine emits nothing more.
     ShutDown,

@@ -12,6 +12,7 @@
 extern crate alloc;
 
 // Floor 0
+pub mod bitfield;
 pub mod fault;
 pub mod hash;
 pub mod id;
@@ -30,10 +31,21 @@ pub mod action;
 pub mod block;
 pub mod config;
 pub mod event;
+pub mod rate;
+pub mod timers;
+pub mod tx;
 pub mod view;
 
 // Floor 3: machines that do not know each other
 pub mod announce;
+pub mod blame;
+pub mod candidates;
+pub mod choker;
+pub mod picker;
+pub mod pieces;
+pub mod pipeline;
 
-// Floor 6
+// Floors 4 to 6
 pub mod engine;
+pub mod peer;
+pub mod torrent;

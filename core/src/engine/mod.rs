@@ -1,14 +1,23 @@
 //! All torrents, the demultiplexing of connections, shared limits and queues: the face of this crate.
+//!
+//! The engine decides which torrent an event is for; what the event means is the torrent's business.
 
-use crate::action::{Action, Destination, TxBatch};
+mod incoming;
+
+use crate::action::{Action, Destination, Notice, Segment, TxBatch};
+use crate::block::BlockPool;
 use crate::config::Config;
-use crate::event::Event;
-use crate::id::{PeerId, TorrentId};
+use crate::event::{Command, Event, Outcome};
+use crate::id::{ConnId, InfoHash, OpId, PeerId, TorrentId};
 use crate::rng::{Rng, Seed, Stream};
 use crate::time::Instant;
+use crate::timers::Timers;
+use crate::torrent::{Shared, Torrent};
 use crate::view::{PeerView, View};
-use alloc::collections::VecDeque;
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::net::SocketAddr;
+use incoming::Incoming;
 
 /// What the engine is waiting for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,64 +26,260 @@ pub enum TimerKind {
     Torrent(TorrentId),
     /// A tracker is due, or late.
     Announce(TorrentId),
-    /// Half-open connections and handshakes.
-    Connections,
+    /// Connections that came in and have not named their torrent.
+    Incoming,
+    /// The end of a shutdown that takes too long.
+    Shutdown,
 }
 
 /// Every torrent of one process.
+///
+/// # The contract
+/// After any `&mut` call drain [`Engine::poll_action`], then [`Engine::poll_transmit`], then read [`Engine::poll_timeout`]. Draining late
+/// is legal. `now` never goes back.
+///
+/// ```
+/// use sameseed_core::{config::Config, engine::Engine, event::Event, time::Instant};
+///
+/// let mut engine = Engine::new(Config::default(), [7; 32], Instant::ZERO, 1_700_000_000);
+/// engine.handle(Instant::from_secs(1), Event::Tick);
+/// assert!(engine.poll_action().is_none(), "an engine without torrents has nothing to do");
+/// assert!(engine.poll_timeout().is_none());
+/// ```
 #[derive(Debug)]
 pub struct Engine {
-    peer_id: PeerId,
-    actions: VecDeque<Action>,
+    seed: Seed,
+    shared: Shared,
+    torrents: BTreeMap<TorrentId, Torrent>,
+    by_hash: BTreeMap<InfoHash, TorrentId>,
+    incoming: Incoming,
+    timers: Timers<TimerKind>,
+    stopping: bool,
+    stopped: bool,
 }
 
 impl Engine {
     /// An engine without torrents. All its randomness follows from `seed`; `unix_time_s` is the wall clock at `now`.
     pub fn new(config: Config, seed: Seed, now: Instant, unix_time_s: u64) -> Self {
+        // Nothing needs the wall clock yet; it is part of the face because resume data and logs will.
         let _ = (now, unix_time_s);
         let mut id = [0; 20];
         Rng::new(&seed, Stream::PeerId, 0).fill(&mut id);
         id[..8].copy_from_slice(&config.peer_id_prefix);
-        Engine { peer_id: PeerId(id), actions: VecDeque::new() }
+        Engine {
+            seed,
+            shared: Shared::new(config, PeerId(id)),
+            torrents: BTreeMap::new(),
+            by_hash: BTreeMap::new(),
+            incoming: Incoming::default(),
+            timers: Timers::default(),
+            stopping: false,
+            stopped: false,
+        }
     }
 
     /// Our peer id.
     pub fn peer_id(&self) -> PeerId {
-        self.peer_id
+        self.shared.peer_id
     }
 
     /// Takes in what happened. Never fails: bad input from outside is an outcome, not an error.
-    ///
-    /// Afterwards drain [`Engine::poll_action`], then [`Engine::poll_transmit`], then read [`Engine::poll_timeout`]. Draining late is
-    /// legal.
     pub fn handle(&mut self, now: Instant, event: Event<'_>) {
-        let _ = (now, event);
+        match event {
+            Event::Tick => {}
+            Event::Command(command) => self.handle_command(now, command),
+            Event::Accepted { conn, from } => self.handle_accepted(now, conn, from),
+            Event::Dialed { conn, outcome } => {
+                self.with_torrent_of(conn, |torrent, shared| torrent.handle_dialed(now, shared, conn, outcome));
+            }
+            Event::Received { conn, bytes } => self.handle_received(now, conn, bytes),
+            Event::Flushed { conn, bytes } => {
+                self.with_torrent_of(conn, |torrent, shared| torrent.handle_flushed(now, shared, conn, bytes));
+            }
+            Event::Closed { conn, fault } => {
+                self.incoming.remove(conn);
+                self.with_torrent_of(conn, |torrent, shared| torrent.handle_closed(now, shared, conn, fault));
+            }
+            Event::ServeFailed { conn, fault } => {
+                self.with_torrent_of(conn, |torrent, shared| torrent.handle_serve_failed(now, shared, conn, fault));
+            }
+            Event::Datagram { from, bytes } => self.handle_datagram(now, from, bytes),
+            Event::Done { op, outcome } => self.handle_done(now, op, outcome),
+        }
+        self.handle_due(now);
+        self.feed_the_starved(now);
+        self.finish_shutdown();
     }
 
     /// The next thing to do. Only pops: everything was decided in [`Engine::handle`].
     pub fn poll_action(&mut self) -> Option<Action> {
-        self.actions.pop_front()
+        self.shared.actions.pop_front()
     }
 
     /// Fills `batch` (cleared first) with what goes to one destination. Only pops.
     pub fn poll_transmit(&mut self, batch: &mut TxBatch) -> Option<Destination> {
         batch.clear();
+        if let Some((to, bytes)) = self.shared.datagrams.pop_front() {
+            batch.segments.push(Segment::Bytes(0..bytes.len()));
+            batch.bytes = bytes;
+            return Some(Destination::Datagram(to));
+        }
+        while let Some(conn) = self.shared.tx_ready.pop_front() {
+            let torrent = self.shared.conns.get(&conn).and_then(|id| self.torrents.get_mut(id));
+            if let Some(peer) = torrent.and_then(|torrent| torrent.peer_mut(conn)) {
+                peer.tx_announced = false;
+                peer.tx.take(batch);
+                return Some(Destination::Conn(conn));
+            }
+        }
         None
     }
 
     /// When the engine next wants an [`Event::Tick`], and why: the earliest only.
     pub fn poll_timeout(&self) -> Option<(Instant, TimerKind)> {
-        None
+        self.timers.next()
     }
 
     /// A picture of all torrents.
     pub fn view(&self) -> View {
-        View { torrents: Vec::new(), connections: 0, half_open: 0, pool: (0, 0, 0), operations: 0 }
+        let pool = &self.shared.pool;
+        View {
+            torrents: self.torrents.values().map(Torrent::view).collect(),
+            connections: (self.shared.conns.len() + self.incoming.len()) as u32,
+            half_open: self.shared.half_open as u32,
+            pool: (pool.capacity() as u32, pool.reserved() as u32, pool.out() as u32),
+            operations: self.shared.operations() as u32,
+        }
     }
 
     /// A picture of the peers of one torrent.
     pub fn peers(&self, torrent: TorrentId) -> Vec<PeerView> {
-        let _ = torrent;
-        Vec::new()
+        self.torrents.get(&torrent).map(Torrent::peer_views).unwrap_or_default()
+    }
+
+    fn handle_command(&mut self, now: Instant, command: Command) {
+        match command {
+            Command::Add(add) => {
+                let (id, info_hash) = (add.torrent, add.metainfo.info_hash);
+                assert!(!self.torrents.contains_key(&id), "the application numbers each torrent once");
+                if self.stopping || self.by_hash.contains_key(&info_hash) {
+                    self.shared.notify(Notice::Refused { torrent: id });
+                    return;
+                }
+                self.by_hash.insert(info_hash, id);
+                self.torrents.insert(id, Torrent::add(now, &mut self.shared, &self.seed, *add));
+                self.reset_timers(id);
+            }
+            Command::AddPeers { torrent: id, peers } => {
+                if let Some(torrent) = self.torrents.get_mut(&id) {
+                    torrent.add_peers(now, &mut self.shared, peers);
+                }
+                self.reset_timers(id);
+            }
+            Command::Shutdown if self.stopping => {}
+            Command::Shutdown => {
+                self.stopping = true;
+                self.incoming.close_all(&mut self.shared);
+                let ids: Vec<TorrentId> = self.torrents.keys().copied().collect();
+                for id in ids {
+                    if let Some(torrent) = self.torrents.get_mut(&id) {
+                        torrent.stop(now, &mut self.shared);
+                    }
+                    self.reset_timers(id);
+                }
+                self.timers.set(TimerKind::Shutdown, Some(now + self.shared.config.shutdown_timeout));
+            }
+        }
+    }
+
+    fn handle_datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
+        let Some((id, torrent)) = self.torrents.iter_mut().find(|(_, t)| t.expects_datagram(from, bytes)) else {
+            return;
+        };
+        let id = *id;
+        torrent.handle_datagram(now, &mut self.shared, from, bytes);
+        self.reset_timers(id);
+    }
+
+    fn handle_done(&mut self, now: Instant, op: OpId, outcome: Outcome) {
+        let owner = self.shared.finish(op);
+        let torrent = owner.and_then(|(id, purpose)| Some((id, self.torrents.get_mut(&id)?, purpose)));
+        match torrent {
+            Some((id, torrent, purpose)) => {
+                torrent.handle_done(now, &mut self.shared, purpose, outcome);
+                self.reset_timers(id);
+            }
+            // Of no interest any more; but its buffers come home.
+            None => take_home(&mut self.shared.pool, outcome),
+        }
+    }
+
+    fn handle_due(&mut self, now: Instant) {
+        while let Some(kind) = self.timers.pop_due(now) {
+            match kind {
+                TimerKind::Torrent(id) => {
+                    if let Some(torrent) = self.torrents.get_mut(&id) {
+                        torrent.handle_tick(now, &mut self.shared);
+                    }
+                    self.reset_timers(id);
+                }
+                TimerKind::Announce(id) => {
+                    if let Some(torrent) = self.torrents.get_mut(&id) {
+                        torrent.handle_announce_timeout(now, &mut self.shared);
+                    }
+                    self.reset_timers(id);
+                }
+                TimerKind::Incoming => {
+                    self.incoming.close_late(now, &mut self.shared);
+                    self.timers.set(TimerKind::Incoming, self.incoming.next_deadline(&self.shared.config));
+                }
+                TimerKind::Shutdown => self.declare_stopped(),
+            }
+        }
+    }
+
+    /// Buffers came free: torrents that could not ask for want of one ask now.
+    fn feed_the_starved(&mut self, now: Instant) {
+        if self.shared.pool.free() == 0 {
+            return;
+        }
+        for torrent in self.torrents.values_mut().filter(|torrent| torrent.is_starved()) {
+            torrent.fill_all_requests(now, &mut self.shared);
+        }
+    }
+
+    fn finish_shutdown(&mut self) {
+        let quiet = || self.torrents.values().all(Torrent::is_goodbye_said) && !self.shared.is_writing();
+        if self.stopping && !self.stopped && quiet() {
+            self.declare_stopped();
+        }
+    }
+
+    fn declare_stopped(&mut self) {
+        if !self.stopped {
+            self.stopped = true;
+            self.timers = Timers::default();
+            self.shared.notify(Notice::ShutDown);
+        }
+    }
+
+    fn with_torrent_of(&mut self, conn: ConnId, act: impl FnOnce(&mut Torrent, &mut Shared)) {
+        let Some(id) = self.shared.conns.get(&conn).copied() else { return };
+        if let Some(torrent) = self.torrents.get_mut(&id) {
+            act(torrent, &mut self.shared);
+        }
+        self.reset_timers(id);
+    }
+
+    fn reset_timers(&mut self, id: TorrentId) {
+        let Some(torrent) = self.torrents.get(&id).filter(|_| !self.stopped) else { return };
+        self.timers.set(TimerKind::Torrent(id), torrent.next_tick());
+        self.timers.set(TimerKind::Announce(id), torrent.next_announce());
+    }
+}
+
+fn take_home(pool: &mut BlockPool, outcome: Outcome) {
+    if let Outcome::Absorb { blocks, .. } = outcome {
+        blocks.into_iter().for_each(|block| pool.give_back(block));
     }
 }

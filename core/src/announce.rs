@@ -1,1 +1,0 @@
-//! When which tracker of a torrent is asked.

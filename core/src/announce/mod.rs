@@ -1,0 +1,521 @@
+//! When which tracker of one torrent is asked, and what it is told (BEP 3, 12, 15, 31).
+//!
+//! Owns the order of tiers, the rounds, hedging, back-off, and who has heard what. Does no I/O: it emits operations and datagrams and is told
+//! how they ended. It keeps the law that no tracker, whatever it answers or leaves unanswered, costs more than a bounded share of
+//! time, memory and traffic.
+//!
+//! A *round* goes through the tiers in order until one tracker answers. A tracker that keeps silent is not waited for: after
+//! [`HEDGE_AFTER`] the next one is started while the first goes on. The first answer ends the round and is promoted in its tier; later ones
+//! still deliver their peers.
+
+mod attempt;
+mod tracker;
+mod vocabulary;
+
+#[cfg(test)]
+mod tests;
+
+use crate::action::TrackerFailure;
+use crate::event::Outcome;
+use crate::fault::LinkFault;
+use crate::rng::Rng;
+use crate::time::{Duration, Instant};
+use crate::tracker::http::Retry;
+use crate::tracker::{Announce, AnnounceKind, Reply};
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::vec::Vec;
+use attempt::{Attempt, Context, Progress};
+use core::net::SocketAddr;
+use tracker::Tracker;
+
+pub use crate::tracker::Totals;
+pub use attempt::MAX_REDIRECTS;
+pub use tracker::{MAX_INTERVAL, MIN_INTERVAL};
+pub use vocabulary::{AnnounceConfig, AnnounceEvent, AnnounceOutput, RequestId};
+
+/// Trackers kept of a torrent, the first ones: real lists have some tens, and a hostile one must not make us a flood.
+pub const MAX_TRACKERS: usize = 200;
+/// A tracker that has not answered after this long is joined by the next one.
+pub const HEDGE_AFTER: Duration = Duration::from_secs(10);
+/// An announce without an answer after this long has failed. (A UDP one goes on with BEP 15's ever longer pauses until its place is needed.)
+pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(60);
+/// Announces under way at a time: as many as begin, one every [`HEDGE_AFTER`], within [`ATTEMPT_TIMEOUT`].
+pub const MAX_IN_FLIGHT: usize = 6;
+/// Goodbyes under way at a time: they are short and all have to fit into one deadline.
+pub const MAX_GOODBYES: usize = 20;
+/// Peers asked for while we look for some.
+const NUM_WANT_MANY: u32 = 200;
+/// Peers asked for otherwise: what most trackers give anyway.
+const NUM_WANT_FEW: u32 = 50;
+
+#[derive(Clone, Debug)]
+enum Phase {
+    /// Before `Start`, and after everything has stopped.
+    Idle,
+    Running,
+    Stopping {
+        deadline: Instant,
+        /// Trackers that have yet to hear `stopped`.
+        waiting: VecDeque<usize>,
+    },
+}
+
+/// The trackers of one torrent.
+#[derive(Debug)]
+pub struct Announcer {
+    config: AnnounceConfig,
+    key: u32,
+    rng: Rng,
+    now: Instant,
+    totals: Totals,
+    trackers: Vec<Tracker>,
+    /// Indices into `trackers`, in the order in which they are asked.
+    tiers: Vec<Vec<usize>>,
+    phase: Phase,
+    attempts: Vec<Attempt>,
+    /// Trackers that the round has yet to try; `None` between rounds.
+    round: Option<VecDeque<usize>>,
+    /// When the next round begins; `None` when nothing is left to ask.
+    next_round: Option<Instant>,
+    /// When the round's next tracker is started although others have not answered.
+    hedge_at: Instant,
+    /// Who ended the last round by an answer.
+    settled_by: Option<usize>,
+    wants_peers: bool,
+    /// The download was completed in this session: said once.
+    completed: bool,
+    next_request: u64,
+    outputs: VecDeque<AnnounceOutput>,
+    timeout: Option<Instant>,
+}
+
+impl Announcer {
+    /// An announcer that waits for [`AnnounceEvent::Start`]. Tiers are shuffled within themselves (BEP 12).
+    pub fn new(mut config: AnnounceConfig, mut rng: Rng, now: Instant) -> Self {
+        let mut texts: Vec<String> = Vec::new();
+        let mut tiers = Vec::new();
+        for tier in core::mem::take(&mut config.tiers) {
+            let first = texts.len();
+            for text in tier {
+                if texts.len() < MAX_TRACKERS && !texts.contains(&text) {
+                    texts.push(text);
+                }
+            }
+            let mut indices: Vec<usize> = (first..texts.len()).collect();
+            rng.shuffle(&mut indices);
+            if !indices.is_empty() {
+                tiers.push(indices);
+            }
+        }
+        Announcer {
+            config,
+            key: rng.next_u32(),
+            rng,
+            now,
+            totals: Totals::default(),
+            trackers: texts.iter().map(|text| Tracker::new(text)).collect(),
+            tiers,
+            phase: Phase::Idle,
+            attempts: Vec::new(),
+            round: None,
+            next_round: None,
+            hedge_at: now,
+            settled_by: None,
+            wants_peers: false,
+            completed: false,
+            next_request: 0,
+            outputs: VecDeque::new(),
+            timeout: None,
+        }
+    }
+
+    /// Takes in what happened; `totals` are those of this moment.
+    pub fn handle(&mut self, now: Instant, totals: Totals, event: AnnounceEvent<'_>) {
+        self.now = now.max(self.now);
+        self.totals = totals;
+        match event {
+            AnnounceEvent::Start => self.start(),
+            AnnounceEvent::Completed => self.note_completed(),
+            AnnounceEvent::Stop => self.stop(),
+            AnnounceEvent::Tick => {}
+            AnnounceEvent::WantPeers => self.want_peers(),
+            AnnounceEvent::Done { request, outcome } => self.handle_done(request, outcome),
+            AnnounceEvent::Datagram { from, bytes } => {
+                if let Some(at) = self.attempts.iter().position(|attempt| attempt.expects(from, bytes)) {
+                    self.tell(at, |attempt, cx| attempt.handle_datagram(bytes, cx));
+                }
+            }
+        }
+        self.advance();
+        self.timeout = self.next_timeout();
+    }
+
+    /// The next thing to do. Only pops.
+    pub fn poll_output(&mut self) -> Option<AnnounceOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// When it wants a [`AnnounceEvent::Tick`].
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timeout
+    }
+
+    /// Whether a datagram may be an answer for this torrent. Cheap: a look at sender and transaction.
+    pub fn expects_datagram(&self, from: SocketAddr, bytes: &[u8]) -> bool {
+        self.attempts.iter().any(|attempt| attempt.expects(from, bytes))
+    }
+
+    fn start(&mut self) {
+        if matches!(self.phase, Phase::Running) {
+            return;
+        }
+        self.cancel_all();
+        self.phase = Phase::Running;
+        self.settled_by = None;
+        self.next_round = Some(self.now);
+        self.trackers.iter_mut().for_each(Tracker::forget_session);
+        for tracker in &self.trackers {
+            if let Err(error) = &tracker.url {
+                let reason = TrackerFailure::BadUrl(error.reason());
+                self.outputs.push_back(AnnounceOutput::Failed { url: tracker.shown.clone(), reason });
+            }
+        }
+    }
+
+    /// Who heard `started`, or is just hearing it, is owed a `completed`. All others are told by a `started` with nothing left, which settles it.
+    fn note_completed(&mut self) {
+        if !self.completed && matches!(self.phase, Phase::Running) {
+            self.completed = true;
+            self.trackers.iter_mut().for_each(|tracker| tracker.owes_completed = true);
+        }
+    }
+
+    fn want_peers(&mut self) {
+        self.wants_peers = true;
+        let Some(tracker) = self.settled_by.filter(|tracker| !self.is_busy(*tracker)) else { return };
+        if let (Some(planned), Some(tracker)) = (self.next_round, self.trackers.get(tracker)) {
+            self.next_round = Some(planned.min(tracker.not_before().max(self.now)));
+        }
+    }
+
+    fn stop(&mut self) {
+        match self.phase {
+            Phase::Stopping { .. } => return,
+            Phase::Idle => {}
+            // Who is just hearing `completed` hears it to the end.
+            Phase::Running => {
+                let (kept, dropped) = core::mem::take(&mut self.attempts)
+                    .into_iter()
+                    .partition(|attempt| attempt.kind == AnnounceKind::Completed);
+                self.attempts = kept;
+                dropped.iter().for_each(|attempt: &Attempt| attempt.cancel(&mut self.outputs));
+            }
+        }
+        self.round = None;
+        self.next_round = None;
+        let heard =
+            |at: &usize| self.trackers.get(*at).is_some_and(|tracker| tracker.heard_started) && !self.is_busy(*at);
+        let waiting = self.tiers.iter().flatten().copied().filter(heard).collect();
+        self.phase = Phase::Stopping { deadline: self.now + self.config.stop_timeout, waiting };
+    }
+
+    fn handle_done(&mut self, request: RequestId, outcome: Outcome) {
+        let Some(at) = self.attempts.iter().position(|attempt| attempt.request() == Some(request)) else { return };
+        match outcome {
+            Outcome::Resolve(result) => self.tell(at, |attempt, cx| attempt.handle_resolved(result, cx)),
+            Outcome::Fetch(result) => self.tell(at, |attempt, cx| attempt.handle_fetched(result, cx)),
+            _ => {}
+        }
+    }
+
+    /// Does all that is due now.
+    fn advance(&mut self) {
+        self.advance_attempts();
+        match &self.phase {
+            Phase::Idle => {}
+            Phase::Running => self.advance_round(),
+            Phase::Stopping { .. } => self.advance_goodbyes(),
+        }
+    }
+
+    fn advance_attempts(&mut self) {
+        let mut at = 0;
+        while let Some(attempt) = self.attempts.get_mut(at) {
+            let late = !attempt.overdue && self.now >= attempt.began + ATTEMPT_TIMEOUT;
+            let due = attempt.timeout().is_some_and(|due| self.now >= due);
+            let tracker = attempt.tracker;
+            if late && attempt.is_udp() {
+                attempt.overdue = true;
+                self.hedge_at = self.now;
+                let url = self.trackers.get(tracker).map(|tracker| tracker.shown.clone()).unwrap_or_default();
+                self.outputs.push_back(AnnounceOutput::Failed { url, reason: LinkFault::TimedOut.into() });
+            } else if late {
+                self.give_up(at);
+            } else {
+                if due {
+                    self.tell(at, Attempt::handle_time);
+                }
+                // A failed attempt has left, and the next one stands in its place.
+                at += usize::from(self.attempts.get(at).is_some_and(|attempt| attempt.tracker == tracker));
+            }
+        }
+    }
+
+    fn advance_round(&mut self) {
+        while let Some(at) = self.pick_owed() {
+            self.begin(at, AnnounceKind::Completed);
+        }
+        loop {
+            if self.round.is_none() && self.next_round.is_some_and(|due| self.now >= due) {
+                self.open_round();
+            }
+            let Some(queue) = &self.round else { return };
+            let waited_for = self.attempts.iter().any(|attempt| !attempt.overdue);
+            if queue.is_empty() {
+                if waited_for {
+                    return;
+                }
+                // Nobody answered: again when the first back-off ends.
+                self.round = None;
+                self.next_round = self.earliest_retry();
+                continue;
+            }
+            if (waited_for && self.now < self.hedge_at) || !self.make_room() {
+                return;
+            }
+            let Some(at) = self.round.as_mut().and_then(VecDeque::pop_front) else { return };
+            // It may have been told `completed` since the round began.
+            if !self.is_ready(at) {
+                continue;
+            }
+            // Before `begin`: a failure on the spot sets it back to now.
+            self.hedge_at = self.now + HEDGE_AFTER;
+            let heard = self.trackers.get(at).is_some_and(|tracker| tracker.heard_started);
+            self.begin(at, if heard { AnnounceKind::Regular } else { AnnounceKind::Started });
+        }
+    }
+
+    fn open_round(&mut self) {
+        self.round = Some(self.tiers.iter().flatten().copied().filter(|at| self.is_ready(*at)).collect());
+        self.next_round = None;
+        self.settled_by = None;
+        self.hedge_at = self.now;
+    }
+
+    /// A tracker that is owed a `completed` and may be told now.
+    fn pick_owed(&mut self) -> Option<usize> {
+        let owed = |at: &usize| {
+            !self.is_busy(*at) && self.trackers.get(*at).is_some_and(|t| is_owed(t) && t.retry_at <= self.now)
+        };
+        let at = (0..self.trackers.len()).find(owed)?;
+        self.make_room().then_some(at)
+    }
+
+    fn advance_goodbyes(&mut self) {
+        loop {
+            let Phase::Stopping { deadline, waiting } = &mut self.phase else { return };
+            if self.now >= *deadline || (waiting.is_empty() && self.attempts.is_empty()) {
+                self.cancel_all();
+                self.trackers.iter_mut().for_each(Tracker::forget_session);
+                self.phase = Phase::Idle;
+                self.outputs.push_back(AnnounceOutput::Stopped);
+                return;
+            }
+            if self.attempts.len() >= MAX_GOODBYES {
+                return;
+            }
+            let Some(at) = waiting.pop_front() else { return };
+            let owed = self.trackers.get(at).is_some_and(|tracker| tracker.owes_completed);
+            self.begin(at, if owed { AnnounceKind::Completed } else { AnnounceKind::Stopped });
+        }
+    }
+
+    fn is_busy(&self, tracker: usize) -> bool {
+        self.attempts.iter().any(|attempt| attempt.tracker == tracker)
+    }
+
+    /// Whether a tracker may take part in a round now.
+    fn is_ready(&self, at: usize) -> bool {
+        !self.is_busy(at) && self.trackers.get(at).is_some_and(|t| t.is_usable() && t.not_before() <= self.now)
+    }
+
+    /// Whether one more announce may begin. An overdue one makes way.
+    fn make_room(&mut self) -> bool {
+        if self.attempts.len() < MAX_IN_FLIGHT {
+            return true;
+        }
+        let Some(at) = self.attempts.iter().position(|attempt| attempt.overdue) else { return false };
+        let attempt = self.attempts.remove(at);
+        if let Some(tracker) = self.trackers.get_mut(attempt.tracker) {
+            // It was reported when it became overdue.
+            tracker.note_failure(self.now, None, &mut self.rng);
+        }
+        true
+    }
+
+    fn begin(&mut self, at: usize, kind: AnnounceKind) {
+        let Some(tracker) = self.trackers.get_mut(at) else { return };
+        let Ok(url) = tracker.url.clone() else { return };
+        if kind == AnnounceKind::Started {
+            tracker.owes_completed = false;
+        }
+        let leaving = matches!(self.phase, Phase::Stopping { .. });
+        let known = tracker.answered_from.filter(|addr| leaving && addr.port() == url.port);
+        self.attempts.push(Attempt::new(at, kind, url, self.now));
+        self.tell(self.attempts.len() - 1, |attempt, cx| attempt.begin(known, cx));
+    }
+
+    /// Lets one attempt take a step and draws the consequences.
+    fn tell(&mut self, at: usize, step: impl FnOnce(&mut Attempt, &mut Context<'_>) -> Progress) {
+        let Some(attempt) = self.attempts.get_mut(at) else { return };
+        let Some(tracker) = self.trackers.get_mut(attempt.tracker) else { return };
+        let few_peers = self.totals.left > 0 && (self.wants_peers || attempt.kind == AnnounceKind::Started);
+        let num_want = match attempt.kind {
+            AnnounceKind::Stopped => 0,
+            _ if few_peers => NUM_WANT_MANY,
+            _ => NUM_WANT_FEW,
+        };
+        let mut cx = Context {
+            now: self.now,
+            announce: Announce {
+                info_hash: self.config.info_hash,
+                peer_id: self.config.peer_id,
+                port: self.config.listen_port,
+                kind: attempt.kind,
+                totals: self.totals,
+                num_want,
+                key: self.key,
+            },
+            tracker_id: tracker.tracker_id.as_deref(),
+            user_agent: &self.config.user_agent,
+            connection: &mut tracker.connection,
+            rng: &mut self.rng,
+            next_request: &mut self.next_request,
+            outputs: &mut self.outputs,
+        };
+        match step(attempt, &mut cx) {
+            Progress::Pending => {}
+            Progress::Answered(reply, from) => {
+                let attempt = self.attempts.remove(at);
+                self.note_answer(&attempt, reply, from);
+            }
+            Progress::Failed(reason, retry) => {
+                let attempt = self.attempts.remove(at);
+                self.note_failure(&attempt, reason, retry);
+            }
+        }
+    }
+
+    fn give_up(&mut self, at: usize) {
+        let attempt = self.attempts.remove(at);
+        attempt.cancel(&mut self.outputs);
+        self.note_failure(&attempt, LinkFault::TimedOut.into(), None);
+    }
+
+    fn note_answer(&mut self, attempt: &Attempt, reply: Reply, from: SocketAddr) {
+        let at = attempt.tracker;
+        let Some(tracker) = self.trackers.get_mut(at) else { return };
+        let next_in = tracker.note_success(self.now, &reply);
+        // After a redirect it is another server's address.
+        tracker.answered_from = (!attempt.was_redirected()).then_some(from);
+        match attempt.kind {
+            AnnounceKind::Started => tracker.heard_started = true,
+            AnnounceKind::Completed => tracker.owes_completed = false,
+            AnnounceKind::Stopped | AnnounceKind::Regular => {}
+        }
+        let url = tracker.shown.clone();
+        let peers = u32::try_from(reply.peers.len()).unwrap_or(u32::MAX);
+        let running = matches!(self.phase, Phase::Running);
+        if running && peers > 0 {
+            self.outputs.push_back(AnnounceOutput::Peers(reply.peers));
+        }
+        let Reply { warning, external_ip, .. } = reply;
+        self.outputs.push_back(AnnounceOutput::Answered { url, peers, next_in, warning, external_ip });
+        if !running {
+            self.say_goodbye_after(attempt);
+        } else if self.settled_by.is_none_or(|settled| settled == at) {
+            self.promote(at);
+            self.round = None;
+            self.settled_by = Some(at);
+            self.next_round = Some(self.now + next_in);
+            self.wants_peers = false;
+        }
+    }
+
+    fn note_failure(&mut self, attempt: &Attempt, reason: TrackerFailure, retry: Option<Retry>) {
+        let Some(tracker) = self.trackers.get_mut(attempt.tracker) else { return };
+        tracker.note_failure(self.now, retry, &mut self.rng);
+        if !(attempt.overdue && reason == TrackerFailure::Link(LinkFault::TimedOut)) {
+            self.outputs.push_back(AnnounceOutput::Failed { url: tracker.shown.clone(), reason });
+        }
+        if !matches!(self.phase, Phase::Running) {
+            self.say_goodbye_after(attempt);
+            return;
+        }
+        // The round's next tracker need not wait for this one any more.
+        self.hedge_at = self.now;
+        if self.round.is_none() && self.settled_by.is_none() {
+            self.next_round = self.earliest_retry();
+        }
+    }
+
+    /// While leaving: who was told `completed` first has yet to hear `stopped`, whatever it made of it.
+    fn say_goodbye_after(&mut self, attempt: &Attempt) {
+        if let Phase::Stopping { waiting, .. } = &mut self.phase
+            && attempt.kind == AnnounceKind::Completed
+        {
+            waiting.push_back(attempt.tracker);
+            if let Some(tracker) = self.trackers.get_mut(attempt.tracker) {
+                tracker.owes_completed = false;
+            }
+        }
+    }
+
+    /// BEP 12: who answered moves to the front of its tier.
+    fn promote(&mut self, tracker: usize) {
+        for tier in &mut self.tiers {
+            if let Some(place) = tier.iter().position(|other| *other == tracker)
+                && let Some(front) = tier.get_mut(..=place)
+            {
+                front.rotate_right(1);
+            }
+        }
+    }
+
+    /// When the first tracker that is not being asked may be asked again.
+    fn earliest_retry(&self) -> Option<Instant> {
+        let idle = self.trackers.iter().enumerate().filter(|(at, tracker)| tracker.is_usable() && !self.is_busy(*at));
+        idle.map(|(_, tracker)| tracker.not_before()).min()
+    }
+
+    fn cancel_all(&mut self) {
+        for attempt in core::mem::take(&mut self.attempts) {
+            attempt.cancel(&mut self.outputs);
+        }
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        let attempts = self.attempts.iter().flat_map(|attempt| {
+            let give_up = (!attempt.overdue).then(|| attempt.began + ATTEMPT_TIMEOUT);
+            [attempt.timeout(), give_up]
+        });
+        let room = self.attempts.len() < MAX_IN_FLIGHT || self.attempts.iter().any(|attempt| attempt.overdue);
+        let (hedge, owed, deadline) = match &self.phase {
+            Phase::Idle => (None, None, None),
+            Phase::Running => {
+                let queued = self.round.as_ref().is_some_and(|queue| !queue.is_empty());
+                let owed =
+                    self.trackers.iter().enumerate().filter(|(at, tracker)| is_owed(tracker) && !self.is_busy(*at));
+                let owed = owed.map(|(_, tracker)| tracker.retry_at).min();
+                ((queued && room).then_some(self.hedge_at), owed.filter(|_| room), None)
+            }
+            Phase::Stopping { deadline, .. } => (None, None, Some(*deadline)),
+        };
+        attempts.chain([hedge, owed, deadline, self.next_round]).flatten().min()
+    }
+}
+
+fn is_owed(tracker: &Tracker) -> bool {
+    tracker.is_usable() && tracker.heard_started && tracker.owes_completed
+}

@@ -1,0 +1,259 @@
+//! Addresses that might be peers: whom to dial, when, and whom never again.
+//!
+//! Bounded, deduplicated, and patient: an address that fails waits longer each time. Ourselves and the banned are remembered, so that a
+//! tracker which names them over and over costs nothing.
+
+use crate::id::ConnId;
+use crate::rng::Rng;
+use crate::time::{Duration, Instant};
+use alloc::collections::{BTreeMap, BTreeSet};
+use core::net::{IpAddr, SocketAddr};
+
+/// How many addresses are kept: more than any client connects to in hours, and some 300 KiB.
+pub const MAX_CANDIDATES: usize = 3000;
+/// The wait after a first failure; it doubles with each one.
+const FIRST_WAIT: Duration = Duration::from_secs(5);
+/// The longest wait: a peer that comes back within the quarter of an hour is found.
+const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
+/// Ports below this belong to other services; a poisoned peer list must not aim us at them.
+const FIRST_UNPRIVILEGED_PORT: u16 = 1024;
+
+/// Where an address comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    /// The user named it: tried first, any port.
+    Hand,
+    /// A tracker named it.
+    Tracker,
+    /// The peer itself said where it listens.
+    Itself,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// To be dialled at the time under which it stands in the queue.
+    Waiting { at: Instant, turn: u64 },
+    /// Dialled, or connected by whichever side, over this connection.
+    Linked(ConnId),
+    /// Ourselves, or a peer with which there is nothing to trade.
+    Never,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Candidate {
+    state: State,
+    failures: u32,
+    source: Source,
+}
+
+/// The addresses of one torrent.
+#[derive(Clone, Debug)]
+pub struct Candidates {
+    known: BTreeMap<SocketAddr, Candidate>,
+    queue: BTreeSet<(Instant, u64, SocketAddr)>,
+    /// Whether any address may have failed: only then is it worth a search for one to drop.
+    any_failed: bool,
+    rng: Rng,
+}
+
+impl Candidates {
+    /// None yet.
+    pub fn new(rng: Rng) -> Self {
+        Candidates { known: BTreeMap::new(), queue: BTreeSet::new(), any_failed: false, rng }
+    }
+
+    /// How many could be dialled now or later.
+    pub fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// An address was named. Unusable ones are dropped; of too many, the new ones.
+    pub fn add(&mut self, now: Instant, addr: SocketAddr, source: Source) {
+        let usable = addr.port() != 0
+            && (source == Source::Hand || addr.port() >= FIRST_UNPRIVILEGED_PORT)
+            && is_unicast(addr.ip());
+        if !usable || self.known.contains_key(&addr) {
+            return;
+        }
+        if self.known.len() >= MAX_CANDIDATES && !self.evict() {
+            return;
+        }
+        // Named by hand: before all others. The rest in random order.
+        let turn = if source == Source::Hand { 0 } else { self.rng.next_u64().max(1) };
+        self.known.insert(addr, Candidate { state: State::Waiting { at: now, turn }, failures: 0, source });
+        self.queue.insert((now, turn, addr));
+    }
+
+    /// Makes room by dropping the address that has failed most, when one has failed at all.
+    fn evict(&mut self) -> bool {
+        if !self.any_failed {
+            return false;
+        }
+        let worst = self
+            .known
+            .iter()
+            .filter(|(_, c)| c.failures > 0 && c.source != Source::Hand && matches!(c.state, State::Waiting { .. }))
+            .max_by_key(|(_, c)| c.failures)
+            .map(|(addr, _)| *addr);
+        self.any_failed = worst.is_some();
+        worst.is_some_and(|addr| {
+            self.unqueue(addr);
+            self.known.remove(&addr).is_some()
+        })
+    }
+
+    /// The next address to dial, now. It counts as linked over `conn` from here on.
+    pub fn pop_due(&mut self, now: Instant, conn: ConnId) -> Option<SocketAddr> {
+        let (at, turn, addr) = *self.queue.first()?;
+        if at > now {
+            return None;
+        }
+        self.queue.remove(&(at, turn, addr));
+        self.known.get_mut(&addr)?.state = State::Linked(conn);
+        Some(addr)
+    }
+
+    /// When the next address may be dialled.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.queue.first().map(|(at, _, _)| *at)
+    }
+
+    /// An address is reached over `conn` (which may have come in from elsewhere).
+    pub fn linked(&mut self, now: Instant, addr: SocketAddr, conn: ConnId) {
+        self.add(now, addr, Source::Itself);
+        self.unqueue(addr);
+        if let Some(candidate) = self.known.get_mut(&addr)
+            && candidate.state != State::Never
+        {
+            candidate.state = State::Linked(conn);
+        }
+    }
+
+    /// An address is not to be dialled again: it is ourselves, or has everything as we do.
+    pub fn never_again(&mut self, addr: SocketAddr) {
+        self.unqueue(addr);
+        if let Some(candidate) = self.known.get_mut(&addr) {
+            candidate.state = State::Never;
+        }
+    }
+
+    /// A connection is gone: the addresses linked over it wait for their next try. `useful` connections start afresh,
+    /// others wait twice as long as before.
+    pub fn unlinked(&mut self, now: Instant, conn: ConnId, addr: SocketAddr, useful: bool) {
+        let Some(candidate) = self.known.get_mut(&addr) else { return };
+        if candidate.state != State::Linked(conn) {
+            return;
+        }
+        candidate.failures = if useful { 0 } else { candidate.failures.saturating_add(1) };
+        self.any_failed |= !useful;
+        let doublings = candidate.failures.saturating_sub(1).min(16);
+        let wait = (FIRST_WAIT * (1 << doublings)).min(LONGEST_WAIT);
+        let jitter = Duration::from_micros(self.rng.below(wait.as_micros() as u64 / 2));
+        let (at, turn) = (now + wait + jitter, self.rng.next_u64());
+        candidate.state = State::Waiting { at, turn };
+        self.queue.insert((at, turn, addr));
+    }
+
+    /// Forgets every address of a banned host that is not connected.
+    pub fn ban(&mut self, ip: IpAddr) {
+        self.queue.retain(|(_, _, addr)| addr.ip() != ip);
+        self.known.retain(|addr, c| addr.ip() != ip || !matches!(c.state, State::Waiting { .. }));
+    }
+
+    fn unqueue(&mut self, addr: SocketAddr) {
+        if let Some(Candidate { state: State::Waiting { at, turn }, .. }) = self.known.get(&addr) {
+            self.queue.remove(&(*at, *turn, addr));
+        }
+    }
+}
+
+/// Whether an address can be one host's at all.
+fn is_unicast(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => !ip.is_unspecified() && !ip.is_multicast() && !ip.is_broadcast(),
+        IpAddr::V6(ip) => !ip.is_unspecified() && !ip.is_multicast(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Stream;
+    use core::net::Ipv4Addr;
+
+    fn candidates() -> Candidates {
+        Candidates::new(Rng::new(&[1; 32], Stream::Candidates, 0))
+    }
+
+    fn addr(n: u16) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::new(10, 0, 0, 1), n))
+    }
+
+    #[test]
+    fn addresses_named_by_hand_come_first_and_each_only_once() {
+        let mut c = candidates();
+        for n in 2000..2050 {
+            c.add(Instant::ZERO, addr(n), Source::Tracker);
+        }
+        c.add(Instant::ZERO, addr(1), Source::Hand);
+        c.add(Instant::ZERO, addr(1), Source::Tracker);
+        assert_eq!(c.waiting(), 51);
+        assert_eq!(c.pop_due(Instant::ZERO, ConnId::dialed(0)), Some(addr(1)));
+        c.add(Instant::ZERO, addr(1), Source::Hand);
+        assert_eq!(c.waiting(), 50, "an address in use is not queued again");
+    }
+
+    #[test]
+    fn unusable_addresses_are_dropped() {
+        let mut c = candidates();
+        for bad in
+            ["0.0.0.0:6881", "224.0.0.1:6881", "255.255.255.255:6881", "1.2.3.4:0", "1.2.3.4:80", "[ff02::1]:6881"]
+        {
+            c.add(Instant::ZERO, bad.parse().unwrap(), Source::Tracker);
+        }
+        assert_eq!(c.waiting(), 0);
+    }
+
+    #[test]
+    fn failures_wait_longer_each_time_and_success_resets() {
+        let mut c = candidates();
+        c.add(Instant::ZERO, addr(2000), Source::Tracker);
+        let mut now = Instant::ZERO;
+        let mut waits = [0; 4];
+        for (n, wait) in waits.iter_mut().enumerate() {
+            let conn = ConnId::dialed(n as u64);
+            assert_eq!(c.pop_due(now, conn), Some(addr(2000)));
+            c.unlinked(now, conn, addr(2000), false);
+            assert_eq!(c.pop_due(now, conn), None);
+            *wait = c.next_due().unwrap().since(now).as_secs();
+            now = c.next_due().unwrap();
+        }
+        assert!(waits[3] >= 40 && waits[0] < 8, "{waits:?}");
+        c.pop_due(now, ConnId::dialed(9));
+        c.unlinked(now, ConnId::dialed(9), addr(2000), true);
+        assert!(c.next_due().unwrap().since(now) < Duration::from_secs(8));
+    }
+
+    #[test]
+    fn ourselves_and_the_banned_are_never_dialled_again() {
+        let mut c = candidates();
+        c.add(Instant::ZERO, addr(2000), Source::Tracker);
+        c.pop_due(Instant::ZERO, ConnId::dialed(0));
+        c.never_again(addr(2000));
+        c.unlinked(Instant::ZERO, ConnId::dialed(0), addr(2000), false);
+        c.add(Instant::ZERO, addr(2000), Source::Tracker);
+        assert_eq!(c.waiting(), 0);
+        c.add(Instant::ZERO, addr(2001), Source::Tracker);
+        c.ban(addr(2001).ip());
+        assert_eq!(c.waiting(), 0);
+    }
+
+    #[test]
+    fn a_million_addresses_cost_no_more_than_the_bound() {
+        let mut c = candidates();
+        for n in 0..1_000_000u32 {
+            c.add(Instant::ZERO, SocketAddr::from((Ipv4Addr::from_bits(0x0a00_0000 + n), 6881)), Source::Tracker);
+        }
+        assert_eq!(c.waiting(), MAX_CANDIDATES);
+    }
+}

@@ -1,0 +1,109 @@
+//! Connections that came in and have not yet named their torrent.
+//!
+//! Bounded in number and time: a host that connects and says nothing costs a place for ten seconds, and never the last one.
+
+use super::Engine;
+use crate::action::CloseReason;
+use crate::config::Config;
+use crate::engine::TimerKind;
+use crate::fault::PeerFault;
+use crate::id::{ConnId, InfoHash};
+use crate::peer::{Peer, Stage};
+use crate::time::Instant;
+use crate::torrent::Shared;
+use crate::wire::{Handshake, Item};
+use alloc::collections::BTreeMap;
+use core::net::SocketAddr;
+
+/// How many may wait for a handshake at a time; the oldest makes way for a new one, so that silent ones cannot lock others out.
+const MAX_WAITING: usize = 64;
+
+/// The waiting connections. Numbers of accepted connections grow, so the first is the oldest.
+#[derive(Debug, Default)]
+pub(super) struct Incoming {
+    waiting: BTreeMap<ConnId, Peer>,
+}
+
+impl Incoming {
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub(super) fn remove(&mut self, conn: ConnId) {
+        self.waiting.remove(&conn);
+    }
+
+    pub(super) fn next_deadline(&self, config: &Config) -> Option<Instant> {
+        self.waiting.values().map(|peer| peer.stage_since + config.handshake_timeout).next()
+    }
+
+    pub(super) fn close_late(&mut self, now: Instant, shared: &mut Shared) {
+        while let Some((conn, peer)) = self.waiting.first_key_value() {
+            if peer.stage_since + shared.config.handshake_timeout > now {
+                return;
+            }
+            shared.close(*conn, PeerFault::HandshakeTimeout.into());
+            self.waiting.pop_first();
+        }
+    }
+
+    pub(super) fn close_all(&mut self, shared: &mut Shared) {
+        while let Some((conn, _)) = self.waiting.pop_first() {
+            shared.close(conn, CloseReason::Stopped);
+        }
+    }
+}
+
+impl Engine {
+    pub(super) fn handle_accepted(&mut self, now: Instant, conn: ConnId, from: SocketAddr) {
+        let shared = &mut self.shared;
+        let refusal = match () {
+            () if self.stopping => Some(CloseReason::Stopped),
+            () if shared.banned.contains(&from.ip()) => Some(CloseReason::Banned),
+            () if shared.conns.len() + self.incoming.len() >= shared.config.max_connections => Some(CloseReason::Full),
+            () => None,
+        };
+        if let Some(reason) = refusal {
+            shared.close(conn, reason);
+            return;
+        }
+        if self.incoming.len() >= MAX_WAITING
+            && let Some((oldest, _)) = self.incoming.waiting.pop_first()
+        {
+            shared.close(oldest, CloseReason::Full);
+        }
+        let mut peer = Peer::new(conn, from, now, Stage::Handshaking);
+        shared.grant_first_read(&mut peer);
+        self.incoming.waiting.insert(conn, peer);
+        self.timers.set(TimerKind::Incoming, self.incoming.next_deadline(&shared.config));
+    }
+
+    pub(super) fn handle_received(&mut self, now: Instant, conn: ConnId, bytes: &[u8]) {
+        let Some(mut peer) = self.incoming.waiting.remove(&conn) else {
+            self.with_torrent_of(conn, |torrent, shared| torrent.handle_received(now, shared, conn, bytes));
+            return;
+        };
+        let mut rest = bytes;
+        let handshake = match peer.decoder.next(&mut rest) {
+            Ok(Some(Item::Handshake(handshake))) => Ok(handshake),
+            Ok(_) => {
+                self.incoming.waiting.insert(conn, peer);
+                return;
+            }
+            Err(fault) => Err(fault.into()),
+        };
+        let adopted = handshake.and_then(|handshake| self.hand_over(now, peer, &handshake));
+        if let Err(reason) = adopted {
+            self.shared.close(conn, reason);
+            return;
+        }
+        // Also with nothing left: the peer may be asked at once.
+        self.with_torrent_of(conn, |torrent, shared| torrent.handle_received(now, shared, conn, rest));
+    }
+
+    fn hand_over(&mut self, now: Instant, peer: Peer, theirs: &Handshake) -> Result<(), CloseReason> {
+        let id = self.by_hash.get(&InfoHash::V1(theirs.info_hash)).ok_or(PeerFault::UnknownInfoHash)?;
+        let torrent = self.torrents.get_mut(id).ok_or(PeerFault::UnknownInfoHash)?;
+        torrent.adopt(now, &mut self.shared, peer, theirs)
+    }
+}

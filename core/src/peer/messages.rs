@@ -1,0 +1,199 @@
+//! Control messages of one connection: what each changes here, and what the torrent must know of it.
+
+use super::Peer;
+use crate::bitfield::Bitfield;
+use crate::fault::PeerFault;
+use crate::id::PieceIndex;
+use crate::wire::{BlockRequest, ExtendedHandshake, Message};
+use core::net::SocketAddr;
+
+/// Messages that change nothing are borne with up to this many at once (a lazy bitfield, a late cancel) ...
+pub(super) const PATIENCE: u32 = 2000;
+/// ... and this many a second: beyond is a flood, whose only effect is our work.
+pub(super) const PATIENCE_PER_SECOND: u32 = 20;
+
+/// What a message means beyond its connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// Nothing.
+    None,
+    /// It chokes us: without BEP 6 all requests are void.
+    Choked,
+    /// It lets us ask.
+    Unchoked,
+    /// It wants something, or no longer does.
+    InterestChanged,
+    /// It said for the first time which pieces it has.
+    FirstPieces,
+    /// It has one more piece.
+    NewPiece(PieceIndex),
+    /// It asks for a block.
+    Requests(BlockRequest),
+    /// It no longer wants a block that it asked for.
+    Cancels(BlockRequest),
+    /// It will not send a block that we asked for (BEP 6).
+    Rejects(BlockRequest),
+    /// It told about itself (BEP 10).
+    Introduced,
+}
+
+impl Peer {
+    /// Takes a message in.
+    ///
+    /// # Errors
+    /// The peer broke the protocol.
+    pub fn handle_message(&mut self, message: Message<'_>) -> Result<News, PeerFault> {
+        let pieces = self.has.len();
+        let first = !self.first_message_seen;
+        // BEP 10's handshake may come before the bitfield: common clients send it so.
+        self.first_message_seen |= !matches!(message, Message::Extended { .. } | Message::KeepAlive);
+        match message {
+            Message::KeepAlive | Message::Port(_) | Message::Unknown { .. } => self.redundant(),
+            Message::Choke if self.peer_choking => self.redundant(),
+            Message::Choke => {
+                self.redundant()?;
+                self.peer_choking = true;
+                Ok(News::Choked)
+            }
+            Message::Unchoke if !self.peer_choking => self.redundant(),
+            Message::Unchoke => {
+                self.redundant()?;
+                self.peer_choking = false;
+                Ok(News::Unchoked)
+            }
+            Message::Interested | Message::NotInterested => {
+                let interested = matches!(message, Message::Interested);
+                let changed = self.peer_interested != interested;
+                self.peer_interested = interested;
+                self.redundant()?;
+                Ok(if changed { News::InterestChanged } else { News::None })
+            }
+            Message::Have(piece) => {
+                if piece.0 >= pieces {
+                    return Err(PeerFault::NoSuchPiece);
+                }
+                if self.has.set(piece) { Ok(News::NewPiece(piece)) } else { self.redundant() }
+            }
+            Message::Bitfield(bytes) => {
+                if !first {
+                    return Err(PeerFault::LateBitfield);
+                }
+                self.has = Bitfield::from_wire(bytes, pieces).ok_or(PeerFault::BadBitfield)?;
+                Ok(News::FirstPieces)
+            }
+            Message::HaveAll | Message::HaveNone if !self.fast => Err(PeerFault::UnexpectedFast),
+            Message::HaveAll | Message::HaveNone => {
+                if !first {
+                    return Err(PeerFault::LateBitfield);
+                }
+                if matches!(message, Message::HaveAll) {
+                    self.has = Bitfield::full(pieces);
+                }
+                Ok(News::FirstPieces)
+            }
+            Message::Request(request) => Ok(News::Requests(request)),
+            Message::Cancel(request) => {
+                self.redundant()?;
+                Ok(News::Cancels(request))
+            }
+            Message::SuggestPiece(_) | Message::RejectRequest(_) | Message::AllowedFast(_) if !self.fast => {
+                Err(PeerFault::UnexpectedFast)
+            }
+            Message::SuggestPiece(piece) | Message::AllowedFast(piece) => {
+                if piece.0 >= pieces {
+                    return Err(PeerFault::NoSuchPiece);
+                }
+                // Advice that we do not take: the rarest piece serves the swarm better, and choking is respected.
+                self.redundant()
+            }
+            Message::RejectRequest(request) => Ok(News::Rejects(request)),
+            Message::Extended { id: 0, payload } if self.extended => {
+                let theirs = ExtendedHandshake::parse(payload)?;
+                self.redundant()?;
+                self.introduce(&theirs);
+                Ok(News::Introduced)
+            }
+            Message::Extended { .. } => self.redundant(),
+        }
+    }
+
+    fn introduce(&mut self, theirs: &ExtendedHandshake) {
+        if let Some(reqq) = theirs.reqq {
+            self.pipeline.set_reqq(reqq);
+        }
+        if let Some(client) = &theirs.v {
+            self.client.clone_from(client);
+        }
+        if let (None, Some(port)) = (self.listen_addr, theirs.p) {
+            self.listen_addr = Some(SocketAddr::new(self.addr.ip(), port));
+        }
+        self.upload_only = theirs.upload_only;
+    }
+
+    /// A message that changes nothing, or that costs the sender nothing to repeat.
+    ///
+    /// # Errors
+    /// [`PeerFault::Flood`] when there are too many.
+    pub fn redundant(&mut self) -> Result<News, PeerFault> {
+        self.patience = self.patience.checked_sub(1).ok_or(PeerFault::Flood)?;
+        Ok(News::None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Stage;
+    use super::*;
+    use crate::id::{ConnId, PeerId};
+    use crate::time::Instant;
+    use crate::wire::Handshake;
+
+    fn peer(fast: bool) -> Peer {
+        let addr = "127.0.0.1:2000".parse().unwrap();
+        let mut peer = Peer::new(ConnId::dialed(0), addr, Instant::ZERO, Stage::Handshaking);
+        let ours = Handshake::new([0; 20], PeerId([1; 20]));
+        let mut theirs = Handshake::new([0; 20], PeerId([2; 20]));
+        if !fast {
+            theirs.reserved = [0; 8];
+        }
+        peer.go_live(Instant::ZERO, &theirs, &ours, 10);
+        peer
+    }
+
+    #[test]
+    fn a_bitfield_is_legal_only_as_the_first_message() {
+        assert_eq!(peer(false).handle_message(Message::Bitfield(&[0x80, 0])), Ok(News::FirstPieces));
+        let mut late = peer(false);
+        late.handle_message(Message::Have(PieceIndex(1))).unwrap();
+        assert_eq!(late.handle_message(Message::Bitfield(&[0x80, 0])), Err(PeerFault::LateBitfield));
+        assert_eq!(peer(false).handle_message(Message::Bitfield(&[0x80, 1])), Err(PeerFault::BadBitfield));
+    }
+
+    #[test]
+    fn fast_messages_need_the_agreement() {
+        assert_eq!(peer(false).handle_message(Message::HaveAll), Err(PeerFault::UnexpectedFast));
+        let mut fast = peer(true);
+        assert_eq!(fast.handle_message(Message::HaveAll), Ok(News::FirstPieces));
+        assert!(fast.has.is_full());
+        assert_eq!(fast.handle_message(Message::HaveNone), Err(PeerFault::LateBitfield));
+    }
+
+    #[test]
+    fn pieces_beyond_the_torrent_end_the_connection() {
+        assert_eq!(peer(true).handle_message(Message::Have(PieceIndex(10))), Err(PeerFault::NoSuchPiece));
+        assert_eq!(peer(true).handle_message(Message::AllowedFast(PieceIndex(10))), Err(PeerFault::NoSuchPiece));
+    }
+
+    #[test]
+    fn a_flood_of_messages_that_change_nothing_ends_the_connection() {
+        let mut peer = peer(true);
+        let fault = (0..=PATIENCE).find_map(|_| peer.handle_message(Message::Have(PieceIndex(1))).err());
+        assert_eq!(fault, None, "the first `have` is news");
+        assert_eq!(peer.handle_message(Message::Have(PieceIndex(1))), Err(PeerFault::Flood));
+        let mut flapping = self::peer(false);
+        let fault = (0..=PATIENCE / 2).find_map(|_| {
+            flapping.handle_message(Message::Unchoke).err().or(flapping.handle_message(Message::Choke).err())
+        });
+        assert_eq!(fault, Some(PeerFault::Flood));
+    }
+}

@@ -1,0 +1,234 @@
+//! One connection to a peer: handshake, flags, requests both ways. It does not know its transport: bytes come in, the send queue goes out.
+//!
+//! A peer checks what one connection alone can know (order, ranges, redundancy) and tells the torrent the rest as [`News`]. It never touches pieces.
+
+mod messages;
+mod requests;
+
+pub use messages::News;
+pub use requests::{Arrival, Incoming, Outstanding};
+
+use crate::bitfield::Bitfield;
+use crate::id::{ConnId, PeerId, PieceIndex};
+use crate::pipeline::Pipeline;
+use crate::rate::Rate;
+use crate::time::Instant;
+use crate::tx::TxQueue;
+use crate::view::PeerView;
+use crate::wire::{BlockRequest, Decoder, Handshake, Message};
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use core::net::SocketAddr;
+
+/// Bytes the driver may read ahead of us: a few of its reads, so that a fast link never waits for a grant.
+pub const READ_GRANT_BYTES: u64 = 1024 * 1024;
+/// A peer that lets this much pile up does not read; every `have` to it would add to the pile.
+pub const MAX_UNREAD_BYTES: u64 = 4 * 1024 * 1024;
+
+/// How far a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// We dialled and wait for an answer.
+    Dialing,
+    /// Connected; their handshake is awaited.
+    Handshaking,
+    /// Both handshakes are done.
+    Live,
+}
+
+/// How a peer stands in the rarity index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    /// Not at all: nothing known of its pieces.
+    No,
+    /// As one that has everything.
+    Complete,
+    /// Piece by piece.
+    Partial,
+}
+
+/// One connection.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Its number.
+    pub conn: ConnId,
+    /// The other side's address: where we dialled, or where it came from.
+    pub addr: SocketAddr,
+    /// Where it listens, as far as known.
+    pub listen_addr: Option<SocketAddr>,
+    /// How far it is.
+    pub stage: Stage,
+    /// Since when it is that far.
+    pub stage_since: Instant,
+    /// The receiving half.
+    pub decoder: Decoder,
+    /// The sending half.
+    pub tx: TxQueue,
+    /// Whether the engine already knows that `tx` has something.
+    pub tx_announced: bool,
+    /// What the driver may still read.
+    pub read_credit: u64,
+    /// What it calls itself; zeros before its handshake.
+    pub peer_id: PeerId,
+    /// BEP 6 was agreed.
+    pub fast: bool,
+    /// BEP 10 was agreed.
+    pub extended: bool,
+    /// Its client, from BEP 10.
+    pub client: String,
+    /// It said that it will not download (BEP 21).
+    pub upload_only: bool,
+    /// Its pieces.
+    pub has: Bitfield,
+    /// How it stands in the rarity index.
+    pub counted: Counted,
+    /// We choke it.
+    pub am_choking: bool,
+    /// We want something.
+    pub am_interested: bool,
+    /// It chokes us.
+    pub peer_choking: bool,
+    /// It wants something.
+    pub peer_interested: bool,
+    /// Since when we choke it, or do not.
+    pub choke_since: Instant,
+    /// The piece whose blocks it is being asked for.
+    pub current: Option<PieceIndex>,
+    /// How many requests to keep under way.
+    pub pipeline: Pipeline,
+    /// Payload from it.
+    pub down: Rate,
+    /// Payload to it.
+    pub up: Rate,
+    /// Payload of this second from it.
+    pub down_this_second: u64,
+    /// When it last said anything.
+    pub last_heard: Instant,
+    /// When we last said anything.
+    pub last_sent: Instant,
+    /// When it last completed a block, or, with nothing under way before, was asked for one.
+    pub last_progress: Instant,
+    /// Its requests, waiting for the send queue to drain.
+    pub uploads: VecDeque<BlockRequest>,
+    requested: VecDeque<Outstanding>,
+    forgotten: VecDeque<BlockRequest>,
+    incoming: Option<Incoming>,
+    unrequested_blocks: u32,
+    first_message_seen: bool,
+    patience: u32,
+}
+
+impl Peer {
+    /// A connection at its beginning.
+    pub fn new(conn: ConnId, addr: SocketAddr, now: Instant, stage: Stage) -> Self {
+        Peer {
+            conn,
+            addr,
+            listen_addr: conn.is_dialed().then_some(addr),
+            stage,
+            stage_since: now,
+            decoder: Decoder::default(),
+            tx: TxQueue::default(),
+            tx_announced: false,
+            read_credit: 0,
+            peer_id: PeerId([0; 20]),
+            fast: false,
+            extended: false,
+            client: String::new(),
+            upload_only: false,
+            has: Bitfield::empty(0),
+            counted: Counted::No,
+            am_choking: true,
+            am_interested: false,
+            peer_choking: true,
+            peer_interested: false,
+            choke_since: now,
+            current: None,
+            pipeline: Pipeline::default(),
+            down: Rate::default(),
+            up: Rate::default(),
+            down_this_second: 0,
+            last_heard: now,
+            last_sent: now,
+            last_progress: now,
+            uploads: VecDeque::new(),
+            requested: VecDeque::new(),
+            forgotten: VecDeque::new(),
+            incoming: None,
+            unrequested_blocks: 0,
+            first_message_seen: false,
+            patience: messages::PATIENCE,
+        }
+    }
+
+    /// Their handshake was accepted.
+    pub fn go_live(&mut self, now: Instant, theirs: &Handshake, ours: &Handshake, pieces: u32) {
+        self.stage = Stage::Live;
+        self.stage_since = now;
+        self.peer_id = theirs.peer_id;
+        self.fast = theirs.supports_fast() && ours.supports_fast();
+        self.extended = theirs.supports_extended() && ours.supports_extended();
+        self.has = Bitfield::empty(pieces);
+        self.decoder.set_piece_count(pieces);
+    }
+
+    /// Queues a message.
+    pub fn send(&mut self, now: Instant, message: &Message<'_>) {
+        self.last_sent = now;
+        self.tx.push(message);
+    }
+
+    /// Tells the peer whether we want something, when that changed.
+    pub fn set_interested(&mut self, now: Instant, interested: bool) {
+        if self.am_interested != interested {
+            self.am_interested = interested;
+            self.send(now, if interested { &Message::Interested } else { &Message::NotInterested });
+        }
+    }
+
+    /// The bytes just received used up part of the grant; how much to grant anew, if it is time.
+    pub fn use_read_credit(&mut self, bytes: u64) -> Option<u64> {
+        self.read_credit = self.read_credit.saturating_sub(bytes);
+        (self.read_credit < READ_GRANT_BYTES / 2).then(|| {
+            let grant = READ_GRANT_BYTES - self.read_credit;
+            self.read_credit = READ_GRANT_BYTES;
+            grant
+        })
+    }
+
+    /// A second has passed.
+    pub fn tick(&mut self) {
+        self.patience = (self.patience + messages::PATIENCE_PER_SECOND).min(messages::PATIENCE);
+        let busy = !self.requested.is_empty();
+        self.pipeline.tick(self.down_this_second, busy);
+        self.down_this_second = 0;
+        self.down.tick();
+        self.up.tick();
+    }
+
+    /// Whether it has every piece, or never wants one.
+    pub fn is_seed(&self) -> bool {
+        self.upload_only || (self.has.is_full() && self.counted != Counted::No)
+    }
+
+    /// A picture of it.
+    pub fn view(&self, torrent: crate::id::TorrentId) -> PeerView {
+        PeerView {
+            conn: self.conn,
+            torrent,
+            addr: self.addr,
+            peer_id: self.peer_id,
+            client: self.client.clone(),
+            am_choking: self.am_choking,
+            peer_choking: self.peer_choking,
+            am_interested: self.am_interested,
+            peer_interested: self.peer_interested,
+            pieces: self.has.count(),
+            requested: self.requested.len() as u32,
+            window: self.pipeline.window(),
+            down_rate: self.down.per_second(),
+            up_rate: self.up.per_second(),
+            snubbed: self.pipeline.is_snubbed(),
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Requests to one peer, and the block that is arriving.
+//!
+//! Each outstanding request holds a reservation in the pool. A request that was given up (cancelled, choked away, timed out) is
+//! remembered for a while: its block may still come, and is then not held against the peer.
+
+use super::Peer;
+use crate::block::{Block, BlockPool};
+use crate::fault::PeerFault;
+use crate::pipeline::MAX_WINDOW;
+use crate::time::Instant;
+use crate::wire::BlockRequest;
+use alloc::vec::Vec;
+
+/// Blocks that nobody asked for: this many end the connection. Races around cancel and choke explain a few at most.
+const MAX_UNREQUESTED_BLOCKS: u32 = 32;
+/// How many given-up requests are remembered: two full windows.
+const MAX_FORGOTTEN: usize = 2 * MAX_WINDOW as usize;
+
+/// A request under way.
+#[derive(Clone, Copy, Debug)]
+pub struct Outstanding {
+    /// What was asked for.
+    pub request: BlockRequest,
+    /// When.
+    pub sent: Instant,
+}
+
+/// The block that is arriving.
+#[derive(Clone, Debug)]
+pub struct Incoming {
+    /// What it claims to be.
+    pub request: BlockRequest,
+    /// When it was asked for.
+    pub sent: Instant,
+    /// Where it goes; `None` when it is of no use and only swallowed.
+    pub block: Option<Block>,
+    /// Bytes that came.
+    pub filled: usize,
+    /// It is counted in the open piece as asked for.
+    pub counted: bool,
+}
+
+/// How a block that begins to arrive relates to what was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// It was asked for at this time; the reservation of the request is now the block's.
+    Requested(Instant),
+    /// It was asked for and given up: welcome if still wanted, without a reservation.
+    Late,
+    /// Nobody asked.
+    Unrequested,
+}
+
+impl Peer {
+    /// Requests under way.
+    pub fn requested(&self) -> impl ExactSizeIterator<Item = &Outstanding> {
+        self.requested.iter()
+    }
+
+    /// Whether this block is under way from this peer.
+    pub fn is_asked_for(&self, request: BlockRequest) -> bool {
+        self.requested.iter().any(|o| o.request == request)
+            || self.incoming.as_ref().is_some_and(|i| i.request == request && i.block.is_some())
+    }
+
+    /// Whether nothing is under way.
+    pub fn is_idle(&self) -> bool {
+        self.requested.is_empty() && self.incoming.is_none()
+    }
+
+    /// Notes a request that is being sent; its reservation goes with it.
+    pub fn note_requested(&mut self, now: Instant, request: BlockRequest) {
+        if self.is_idle() {
+            self.last_progress = now;
+        }
+        self.requested.push_back(Outstanding { request, sent: now });
+    }
+
+    /// A block begins to arrive.
+    ///
+    /// # Errors
+    /// [`PeerFault::UnrequestedBlocks`] when too many came that nobody asked for.
+    pub fn arrival(&mut self, request: BlockRequest) -> Result<Arrival, PeerFault> {
+        if let Some(at) = self.requested.iter().position(|o| o.request == request) {
+            let sent = self.requested.remove(at).map_or(Instant::ZERO, |o| o.sent);
+            return Ok(Arrival::Requested(sent));
+        }
+        if self.forgive(request) {
+            return Ok(Arrival::Late);
+        }
+        self.unrequested_blocks += 1;
+        if self.unrequested_blocks > MAX_UNREQUESTED_BLOCKS {
+            return Err(PeerFault::UnrequestedBlocks);
+        }
+        Ok(Arrival::Unrequested)
+    }
+
+    /// Sets up the block that is arriving.
+    pub fn begin_incoming(&mut self, incoming: Incoming) {
+        self.incoming = Some(incoming);
+    }
+
+    /// The block that is arriving.
+    pub fn incoming_mut(&mut self) -> Option<&mut Incoming> {
+        self.incoming.as_mut()
+    }
+
+    /// More of the block.
+    pub fn fill(&mut self, bytes: &[u8]) {
+        self.down_this_second += bytes.len() as u64;
+        self.down.add(bytes.len() as u64);
+        let Some(incoming) = &mut self.incoming else { return };
+        let end = incoming.filled + bytes.len();
+        if let Some(room) = incoming.block.as_deref_mut().and_then(|block| block.get_mut(incoming.filled..end)) {
+            room.copy_from_slice(bytes);
+        }
+        incoming.filled = end;
+    }
+
+    /// The block is complete.
+    pub fn end_incoming(&mut self, now: Instant) -> Option<Incoming> {
+        let incoming = self.incoming.take()?;
+        if incoming.block.is_some() {
+            self.last_progress = now;
+            self.pipeline.block_came(now, incoming.sent);
+        }
+        Some(incoming)
+    }
+
+    /// The peer will not answer this request; `false` when it was not under way.
+    pub fn drop_request(&mut self, request: BlockRequest) -> bool {
+        let at = self.requested.iter().position(|o| o.request == request);
+        at.is_some_and(|at| self.requested.remove(at).is_some())
+    }
+
+    /// Forgives one late block or reject of a request that was given up.
+    pub fn forgive(&mut self, request: BlockRequest) -> bool {
+        let at = self.forgotten.iter().position(|r| *r == request);
+        at.is_some_and(|at| self.forgotten.remove(at).is_some())
+    }
+
+    /// Gives one request up; `false` when it was not under way. Its reservation is the caller's again.
+    pub fn forget_request(&mut self, request: BlockRequest) -> bool {
+        self.drop_request(request) && {
+            self.remember(request);
+            true
+        }
+    }
+
+    /// Gives all requests up. Their reservations are the caller's again.
+    pub fn forget_requests(&mut self) -> Vec<BlockRequest> {
+        let given_up: Vec<BlockRequest> = self.requested.drain(..).map(|o| o.request).collect();
+        given_up.iter().for_each(|request| self.remember(*request));
+        given_up
+    }
+
+    /// Ends the connection's claims: its requests, and the block that was arriving, which goes home.
+    pub fn release(&mut self, pool: &mut BlockPool) -> Vec<BlockRequest> {
+        let mut requests = Vec::new();
+        for outstanding in self.requested.drain(..) {
+            pool.unreserve();
+            requests.push(outstanding.request);
+        }
+        if let Some(incoming) = self.incoming.take() {
+            if incoming.counted {
+                requests.push(incoming.request);
+            }
+            if let Some(block) = incoming.block {
+                pool.give_back(block);
+            }
+        }
+        requests
+    }
+
+    fn remember(&mut self, request: BlockRequest) {
+        if self.forgotten.len() == MAX_FORGOTTEN {
+            self.forgotten.pop_front();
+        }
+        self.forgotten.push_back(request);
+    }
+}

@@ -1,0 +1,433 @@
+//! Which pieces we have, and how far the open ones are.
+//!
+//! Law: a piece is in exactly one state: missing, open, or had. It is had only when its digest matched and all its writes
+//! were confirmed. Blocks leave for the disk as they come: hashed in order, in runs; a block out of order waits, or, when the pool is short, is
+//! written and read back when its turn comes. This module never decides which piece to fetch.
+
+use crate::bitfield::Bitfield;
+use crate::block::Block;
+use crate::event::Hashed;
+use crate::hash::HashState;
+use crate::id::{BLOCK_LEN, ConnId, Digest, PieceIndex};
+use crate::layout::Layout;
+use crate::time::Instant;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+/// Blocks of a write: 256 KiB. Smaller writes cost up to twice the processor time on common file systems.
+pub const RUN_BLOCKS: u32 = 16;
+/// The most blocks of one write: bounds how long one operation keeps its buffers.
+pub const MAX_RUN_BLOCKS: u32 = 64;
+
+/// A block's way from wanted to written.
+#[derive(Clone, Debug)]
+enum Slot {
+    Missing,
+    /// Asked of so many peers.
+    Requested(u8),
+    /// Here, waiting for its run.
+    Held(Block),
+    /// In an operation.
+    Writing,
+    Written,
+}
+
+/// Disk work for an open piece, in blocks.
+#[derive(Debug)]
+pub enum Store {
+    /// Write these blocks, and hash them when `hash` is given.
+    Absorb {
+        /// Index of the first block.
+        first: u32,
+        /// The blocks.
+        blocks: Vec<Block>,
+        /// The piece's hash so far.
+        hash: Option<HashState>,
+        /// They end the piece.
+        last: bool,
+    },
+    /// Read blocks back that were written out of order, and hash them.
+    ReadBack {
+        /// Index of the first block.
+        first: u32,
+        /// How many.
+        count: u32,
+        /// The piece's hash so far.
+        hash: HashState,
+        /// They end the piece.
+        last: bool,
+    },
+}
+
+/// What has become of a piece whose last operation came home.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The digest matches and everything is written.
+    Good,
+    /// The digest differs.
+    Bad,
+    /// The disk lost it; nobody is to blame.
+    Lost,
+}
+
+/// A piece in progress.
+#[derive(Clone, Debug)]
+pub struct OpenPiece {
+    slots: Vec<Slot>,
+    missing: u32,
+    /// No slot before this one is missing.
+    scan_from: u32,
+    hash: HashState,
+    hash_out: bool,
+    /// Blocks before this one are hashed, or are being hashed.
+    hashed_to: u32,
+    operations: u32,
+    written: u32,
+    digest: Option<Digest>,
+    lost: bool,
+    read_back: bool,
+    senders: Vec<ConnId>,
+    /// Only this connection may fill the piece until then: so that a failure has one author.
+    pub lease: Option<(ConnId, Instant)>,
+}
+
+impl OpenPiece {
+    fn new(blocks: u32) -> Self {
+        OpenPiece {
+            slots: (0..blocks).map(|_| Slot::Missing).collect(),
+            missing: blocks,
+            scan_from: 0,
+            hash: HashState::default(),
+            hash_out: false,
+            hashed_to: 0,
+            operations: 0,
+            written: 0,
+            digest: None,
+            lost: false,
+            read_back: false,
+            senders: Vec::new(),
+            lease: None,
+        }
+    }
+
+    /// Blocks that nobody was asked for.
+    pub fn missing(&self) -> u32 {
+        if self.lost { 0 } else { self.missing }
+    }
+
+    /// The first block that nobody was asked for.
+    pub fn first_missing(&mut self) -> Option<u32> {
+        if self.missing() == 0 {
+            return None;
+        }
+        let found =
+            (self.scan_from..self.slots.len() as u32).find(|b| matches!(self.slots[*b as usize], Slot::Missing));
+        self.scan_from = found.unwrap_or(self.slots.len() as u32);
+        found
+    }
+
+    /// Blocks that were asked of fewer than `limit` peers and are not here, with how many were asked.
+    pub fn awaited(&self, limit: u8) -> impl Iterator<Item = (u32, u8)> + '_ {
+        self.slots.iter().enumerate().filter_map(move |(block, slot)| match slot {
+            Slot::Requested(n) if *n < limit && !self.lost => Some((block as u32, *n)),
+            _ => None,
+        })
+    }
+
+    /// Whether a block would still be of use.
+    pub fn wants(&self, block: u32) -> bool {
+        !self.lost && matches!(self.slots.get(block as usize), Some(Slot::Missing | Slot::Requested(_)))
+    }
+
+    /// A peer is asked for a block.
+    pub fn request(&mut self, block: u32) {
+        match &mut self.slots[block as usize] {
+            slot @ Slot::Missing => {
+                *slot = Slot::Requested(1);
+                self.missing -= 1;
+            }
+            Slot::Requested(n) => *n = n.saturating_add(1),
+            _ => {}
+        }
+    }
+
+    /// A peer will not send a block it was asked for.
+    pub fn unrequest(&mut self, block: u32) {
+        match &mut self.slots[block as usize] {
+            slot @ Slot::Requested(1) => {
+                *slot = Slot::Missing;
+                self.missing += 1;
+                self.scan_from = self.scan_from.min(block);
+            }
+            Slot::Requested(n) => *n -= 1,
+            _ => {}
+        }
+    }
+
+    /// Takes a block in, or gives it back when it is of no use any more.
+    fn accept(&mut self, block: u32, data: Block, from: ConnId) -> Result<(), Block> {
+        if !self.wants(block) {
+            return Err(data);
+        }
+        let slot = &mut self.slots[block as usize];
+        if matches!(slot, Slot::Missing) {
+            self.missing -= 1;
+        }
+        *slot = Slot::Held(data);
+        if !self.senders.contains(&from) {
+            self.senders.push(from);
+        }
+        Ok(())
+    }
+
+    /// The next disk work that is due. With `spill`, short runs and runs out of order go too.
+    pub fn next_store(&mut self, spill: bool) -> Option<Store> {
+        if self.lost {
+            return None;
+        }
+        if !self.hash_out
+            && let Some(store) = self.next_in_order(spill)
+        {
+            return Some(store);
+        }
+        if !spill {
+            return None;
+        }
+        // A run that begins where hashing stands will be hashed as soon as the state is home: leave it.
+        let skip = self.hashed_to;
+        let first = (0..self.slots.len() as u32)
+            .find(|b| matches!(self.slots[*b as usize], Slot::Held(_)) && !(self.hash_out && *b == skip))?;
+        let blocks = self.take_run(first);
+        let last = self.ends_at(first, blocks.len());
+        Some(Store::Absorb { first, blocks, hash: None, last })
+    }
+
+    fn next_in_order(&mut self, spill: bool) -> Option<Store> {
+        let (first, total) = (self.hashed_to, self.slots.len() as u32);
+        let rest = self.slots.get(first as usize..)?;
+        match rest.first()? {
+            Slot::Held(_) => {
+                let run = rest.iter().take_while(|slot| matches!(slot, Slot::Held(_))).count() as u32;
+                let can_grow =
+                    matches!(rest.get(run as usize), Some(Slot::Missing | Slot::Requested(_))) && run < RUN_BLOCKS;
+                if can_grow && !spill {
+                    return None;
+                }
+                let blocks = self.take_run(first);
+                self.hashed_to = first + blocks.len() as u32;
+                self.hash_out = true;
+                let last = self.ends_at(first, blocks.len());
+                Some(Store::Absorb { first, blocks, hash: Some(self.hash), last })
+            }
+            Slot::Written => {
+                let run = rest.iter().take_while(|slot| matches!(slot, Slot::Written)).count() as u32;
+                let count = run.min(MAX_RUN_BLOCKS);
+                self.hashed_to = first + count;
+                self.hash_out = true;
+                self.read_back = true;
+                self.operations += 1;
+                Some(Store::ReadBack { first, count, hash: self.hash, last: self.hashed_to == total })
+            }
+            _ => None,
+        }
+    }
+
+    fn ends_at(&self, first: u32, count: usize) -> bool {
+        first as usize + count == self.slots.len()
+    }
+
+    fn take_run(&mut self, first: u32) -> Vec<Block> {
+        let mut run = Vec::new();
+        for slot in self.slots[first as usize..].iter_mut().take(MAX_RUN_BLOCKS as usize) {
+            match core::mem::replace(slot, Slot::Writing) {
+                Slot::Held(block) => run.push(block),
+                other => {
+                    *slot = other;
+                    break;
+                }
+            }
+        }
+        self.operations += 1;
+        run
+    }
+
+    /// A [`Store::Absorb`] came home.
+    pub fn absorbed(&mut self, first: u32, count: u32, hash: Option<Hashed>, hashing: bool, written: bool) {
+        self.operations -= 1;
+        for slot in &mut self.slots[first as usize..(first + count) as usize] {
+            *slot = Slot::Written;
+        }
+        self.written += count;
+        self.lost |= !written;
+        if hashing {
+            self.hash_home(hash);
+        }
+    }
+
+    /// A [`Store::ReadBack`] came home; `None` when the disk failed.
+    pub fn read_back(&mut self, hash: Option<Hashed>) {
+        self.operations -= 1;
+        self.hash_home(hash);
+    }
+
+    fn hash_home(&mut self, hash: Option<Hashed>) {
+        self.hash_out = false;
+        match hash {
+            Some(Hashed::Running(state)) => self.hash = state,
+            Some(Hashed::Finished(digest)) => self.digest = Some(digest),
+            None => self.lost = true,
+        }
+    }
+
+    /// What has become of it, once nothing is under way.
+    pub fn verdict(&self, expected: Digest) -> Option<Verdict> {
+        if self.operations > 0 {
+            return None;
+        }
+        if self.lost {
+            return Some(Verdict::Lost);
+        }
+        let digest = self.digest?;
+        (self.written as usize == self.slots.len()).then_some(if digest == expected {
+            Verdict::Good
+        } else {
+            Verdict::Bad
+        })
+    }
+
+    /// Who sent its blocks.
+    pub fn senders(&self) -> &[ConnId] {
+        &self.senders
+    }
+
+    /// Whether part of it was hashed after a way over the disk, which might be what changed it.
+    pub fn was_read_back(&self) -> bool {
+        self.read_back
+    }
+
+    /// Takes out the buffers that wait, when the piece is given up.
+    fn drain_held(&mut self) -> impl Iterator<Item = Block> + '_ {
+        self.slots.iter_mut().filter_map(|slot| match core::mem::replace(slot, Slot::Missing) {
+            Slot::Held(block) => Some(block),
+            other => {
+                *slot = other;
+                None
+            }
+        })
+    }
+
+    fn has_held(&self) -> bool {
+        self.slots.iter().any(|slot| matches!(slot, Slot::Held(_)))
+    }
+}
+
+/// All pieces of a torrent.
+#[derive(Clone, Debug)]
+pub struct Pieces {
+    layout: Layout,
+    have: Bitfield,
+    have_bytes: u64,
+    open: BTreeMap<PieceIndex, OpenPiece>,
+}
+
+impl Pieces {
+    /// All pieces missing.
+    pub fn new(layout: Layout) -> Self {
+        let have = Bitfield::empty(layout.piece_count());
+        Pieces { layout, have, have_bytes: 0, open: BTreeMap::new() }
+    }
+
+    /// The cut into pieces and files.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Verified and written pieces.
+    pub fn have(&self) -> &Bitfield {
+        &self.have
+    }
+
+    /// Bytes of verified and written pieces.
+    pub fn have_bytes(&self) -> u64 {
+        self.have_bytes
+    }
+
+    /// Whether every piece is had.
+    pub fn is_complete(&self) -> bool {
+        self.have.is_full()
+    }
+
+    /// A piece is verified and written.
+    pub fn set_have(&mut self, piece: PieceIndex) {
+        self.open.remove(&piece);
+        if self.have.set(piece) {
+            self.have_bytes += u64::from(self.layout.len_of(piece));
+        }
+    }
+
+    /// Begins a missing piece.
+    pub fn open(&mut self, piece: PieceIndex) -> &mut OpenPiece {
+        debug_assert!(!self.have.get(piece), "a piece we have is not opened");
+        let blocks = self.layout.blocks_of(piece);
+        self.open.entry(piece).or_insert_with(|| OpenPiece::new(blocks))
+    }
+
+    /// An open piece.
+    pub fn get(&self, piece: PieceIndex) -> Option<&OpenPiece> {
+        self.open.get(&piece)
+    }
+
+    /// An open piece.
+    pub fn get_mut(&mut self, piece: PieceIndex) -> Option<&mut OpenPiece> {
+        self.open.get_mut(&piece)
+    }
+
+    /// All open pieces.
+    pub fn iter_open(&self) -> impl Iterator<Item = (PieceIndex, &OpenPiece)> {
+        self.open.iter().map(|(piece, open)| (*piece, open))
+    }
+
+    /// All open pieces.
+    pub fn iter_open_mut(&mut self) -> impl Iterator<Item = (PieceIndex, &mut OpenPiece)> {
+        self.open.iter_mut().map(|(piece, open)| (*piece, open))
+    }
+
+    /// How many are open.
+    pub fn open_count(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Whether a block would still be of use.
+    pub fn wants(&self, piece: PieceIndex, block: u32) -> bool {
+        self.open.get(&piece).is_some_and(|open| open.wants(block))
+    }
+
+    /// Takes a block in, or gives it back when it is of no use any more.
+    ///
+    /// # Errors
+    /// The block, when its place is filled or its piece is not open.
+    pub fn accept(&mut self, piece: PieceIndex, block: u32, data: Block, from: ConnId) -> Result<(), Block> {
+        match self.open.get_mut(&piece) {
+            Some(open) => open.accept(block, data, from),
+            None => Err(data),
+        }
+    }
+
+    /// The block that begins at `begin`, when a block does.
+    pub fn block_at(&self, piece: PieceIndex, begin: u32, len: u32) -> Option<u32> {
+        let block = begin / BLOCK_LEN;
+        (begin.is_multiple_of(BLOCK_LEN) && len > 0 && self.layout.block_len(piece, block) == len).then_some(block)
+    }
+
+    /// Gives an open piece up: it is missing again. Buffers that wait go to `home`.
+    pub fn forget(&mut self, piece: PieceIndex, home: impl FnMut(Block)) -> Option<OpenPiece> {
+        let mut open = self.open.remove(&piece)?;
+        open.drain_held().for_each(home);
+        Some(open)
+    }
+
+    /// Open pieces that hold buffers.
+    pub fn holding(&self) -> impl Iterator<Item = PieceIndex> + '_ {
+        self.open.iter().filter(|(_, open)| open.has_held()).map(|(piece, _)| *piece)
+    }
+}

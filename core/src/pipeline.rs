@@ -1,0 +1,126 @@
+//! How many requests to keep under way at one peer: bandwidth times delay.
+//!
+//! Like TCP's slow start: the window grows by one with every block while the rate still grows, so it doubles with each round trip; then it follows the rate. Too
+//! small starves a fast link; too large fills the pool with promises and delays cancels.
+
+use crate::id::BLOCK_LEN;
+use crate::time::{Duration, Instant};
+
+/// Where every peer begins: small enough that a silent one pins next to nothing.
+const FIRST_WINDOW: u32 = 8;
+/// A slow link still has a request waiting at the other side.
+const MIN_WINDOW: u32 = 4;
+/// No client queues more (libtorrent's own bound).
+pub const MAX_WINDOW: u32 = 500;
+/// What a peer takes that does not say (the least that common clients take).
+const DEFAULT_REQQ: u32 = 250;
+/// On top of the measured round trip: disks and busy peers answer late.
+const SLACK: Duration = Duration::from_millis(1000);
+
+/// The request window of one peer.
+#[derive(Clone, Debug)]
+pub struct Pipeline {
+    window: u32,
+    slow_start: bool,
+    last_rate: u64,
+    reqq: u32,
+    min_round_trip: Option<Duration>,
+    snubbed: bool,
+}
+
+impl Default for Pipeline {
+    fn default() -> Self {
+        Pipeline {
+            window: FIRST_WINDOW,
+            slow_start: true,
+            last_rate: 0,
+            reqq: DEFAULT_REQQ,
+            min_round_trip: None,
+            snubbed: false,
+        }
+    }
+}
+
+impl Pipeline {
+    /// How many requests may be under way.
+    pub fn window(&self) -> u32 {
+        if self.snubbed { 1 } else { self.window.min(self.reqq).min(MAX_WINDOW) }
+    }
+
+    /// The peer said how many requests it queues (BEP 10 `reqq`).
+    pub fn set_reqq(&mut self, reqq: u32) {
+        self.reqq = reqq.max(1);
+    }
+
+    /// Whether the peer left a request unanswered for too long.
+    pub fn is_snubbed(&self) -> bool {
+        self.snubbed
+    }
+
+    /// A request was not answered in time: one at a time from now on, until a block comes.
+    pub fn snub(&mut self) {
+        *self = Pipeline { reqq: self.reqq, snubbed: true, ..Pipeline::default() };
+    }
+
+    /// A block that was asked for at `sent` is complete.
+    pub fn block_came(&mut self, now: Instant, sent: Instant) {
+        self.snubbed = false;
+        let round_trip = now.since(sent);
+        self.min_round_trip = Some(self.min_round_trip.map_or(round_trip, |min| min.min(round_trip)));
+        if self.slow_start {
+            self.window = (self.window + 1).min(MAX_WINDOW);
+        }
+    }
+
+    /// A second has passed; `rate` is what came in it, in bytes.
+    pub fn tick(&mut self, rate: u64, busy: bool) {
+        if !busy {
+            return;
+        }
+        // Growth below a tenth: the link is full.
+        if self.slow_start && self.last_rate > 0 && rate < self.last_rate + self.last_rate / 10 {
+            self.slow_start = false;
+        }
+        self.last_rate = rate;
+        if !self.slow_start {
+            let delay = self.min_round_trip.unwrap_or_default() + SLACK;
+            let bytes = u128::from(rate) * delay.as_micros() / 1_000_000;
+            self.window = (bytes / u128::from(BLOCK_LEN)).clamp(u128::from(MIN_WINDOW), u128::from(MAX_WINDOW)) as u32;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_window_grows_with_blocks_and_then_follows_the_rate() {
+        let mut pipeline = Pipeline::default();
+        (0..100).for_each(|_| pipeline.block_came(Instant::from_secs(1), Instant::from_secs(1)));
+        assert_eq!(pipeline.window(), 108);
+        pipeline.tick(100 * 16384, true);
+        pipeline.tick(100 * 16384, true);
+        assert_eq!(pipeline.window(), 100, "100 blocks a second with a second of slack");
+        pipeline.tick(10, true);
+        assert_eq!(pipeline.window(), MIN_WINDOW);
+    }
+
+    #[test]
+    fn the_window_never_exceeds_what_the_peer_takes() {
+        let mut pipeline = Pipeline::default();
+        pipeline.set_reqq(5);
+        assert_eq!(pipeline.window(), 5);
+        pipeline.set_reqq(0);
+        assert_eq!(pipeline.window(), 1);
+    }
+
+    #[test]
+    fn a_snubbed_peer_gets_one_request_until_it_delivers() {
+        let mut pipeline = Pipeline::default();
+        pipeline.snub();
+        assert_eq!(pipeline.window(), 1);
+        pipeline.block_came(Instant::ZERO, Instant::ZERO);
+        assert!(pipeline.window() > 1);
+    }
+}

@@ -1,0 +1,154 @@
+//! What is already on disk: look at the files, hash the pieces that might be there, then make what is missing.
+//!
+//! Pieces are hashed in parallel, a bounded number at a time. A piece of which a file is missing or short is not even read.
+
+use super::{Purpose, Shared, Torrent};
+use crate::action::{FileStat, Notice, Operation};
+use crate::event::Hashed;
+use crate::fault::{DiskFault, DiskFaultKind};
+use crate::id::{FileIndex, PieceIndex};
+use crate::time::Instant;
+use crate::view::TorrentState;
+use alloc::vec::Vec;
+
+/// How far the check is.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Check {
+    files: Vec<Option<FileStat>>,
+    next: u32,
+    under_way: u32,
+    /// Truncations and preparations that must end before the torrent runs.
+    preparing: u32,
+    all_files_exist: bool,
+}
+
+impl Check {
+    /// Pieces looked at.
+    pub(super) fn checked(&self) -> u32 {
+        self.next - self.under_way
+    }
+}
+
+impl Torrent {
+    pub(super) fn begin_check(&mut self, shared: &mut Shared) {
+        self.check = Check::default();
+        shared.submit(self.id, Purpose::Stat, Operation::Stat { torrent: self.id });
+    }
+
+    pub(super) fn handle_stat(
+        &mut self,
+        now: Instant,
+        shared: &mut Shared,
+        stat: Result<Vec<Option<FileStat>>, DiskFault>,
+    ) {
+        match stat {
+            Ok(files) => {
+                let wanted = self.metainfo.layout.files().iter().filter(|file| !file.pad).count();
+                self.check.all_files_exist = files.iter().flatten().count() >= wanted;
+                self.check.files = files;
+                self.check_more(now, shared);
+            }
+            Err(fault) => self.troubled(now, shared, fault),
+        }
+    }
+
+    fn check_more(&mut self, now: Instant, shared: &mut Shared) {
+        let total = self.metainfo.layout.piece_count();
+        while self.check.next < total && (self.check.under_way as usize) < shared.config.check_parallelism {
+            let piece = PieceIndex(self.check.next);
+            self.check.next += 1;
+            if !self.pieces.have().get(piece) && self.might_be_on_disk(piece) {
+                self.check.under_way += 1;
+                let (torrent, len) = (self.id, self.metainfo.layout.len_of(piece));
+                let operation = Operation::Hash { torrent, piece, begin: 0, len, hash: Default::default(), last: true };
+                shared.submit(self.id, Purpose::Check(piece), operation);
+            }
+        }
+        if self.check.next == total && self.check.under_way == 0 {
+            self.checked(now, shared);
+        }
+    }
+
+    fn might_be_on_disk(&self, piece: PieceIndex) -> bool {
+        let layout = &self.metainfo.layout;
+        layout.spans(piece, 0, layout.len_of(piece)).all(|span| {
+            let file = self.check.files.get(span.file.0 as usize).copied().flatten();
+            span.pad || file.is_some_and(|file| file.len >= span.offset + span.len)
+        })
+    }
+
+    pub(super) fn handle_checked(
+        &mut self,
+        now: Instant,
+        shared: &mut Shared,
+        piece: PieceIndex,
+        hash: Result<Hashed, DiskFault>,
+    ) {
+        self.check.under_way -= 1;
+        match hash {
+            Ok(Hashed::Finished(digest)) if digest == self.metainfo.digest_of(piece) => {
+                self.pieces.set_have(piece);
+                self.picker.remove(piece);
+            }
+            // A file that shrank or went away since the look is simply not there.
+            Ok(_) => {}
+            Err(DiskFault { kind: DiskFaultKind::NotFound | DiskFaultKind::Short, .. }) => {}
+            Err(fault) => self.troubled(now, shared, fault),
+        }
+        if self.state == TorrentState::Checking {
+            self.check_more(now, shared);
+        }
+    }
+
+    /// All pieces were looked at.
+    fn checked(&mut self, now: Instant, shared: &mut Shared) {
+        if self.trouble.is_some() {
+            return;
+        }
+        shared.notify(Notice::Checked { torrent: self.id, have: self.pieces.have().count() });
+        if self.check_only {
+            self.state = TorrentState::Stopped;
+            return;
+        }
+        if self.pieces.is_complete() && self.check.all_files_exist && self.oversized_files().is_empty() {
+            // Nothing to write: also a read-only folder can be seeded from.
+            self.run(now, shared);
+            return;
+        }
+        for (file, len) in self.oversized_files() {
+            self.check.preparing += 1;
+            let operation = Operation::Truncate { torrent: self.id, file, len };
+            shared.submit(self.id, Purpose::Truncate, operation);
+        }
+        self.check.preparing += 1;
+        shared.submit(self.id, Purpose::Prepare, Operation::Prepare { torrent: self.id });
+    }
+
+    fn oversized_files(&self) -> Vec<(FileIndex, u64)> {
+        let layout = self.metainfo.layout.files().iter();
+        let both = layout.zip(&self.check.files).enumerate();
+        both.filter(|(_, (file, stat))| !file.pad && stat.is_some_and(|stat| stat.len > file.len))
+            .map(|(i, (file, _))| (FileIndex(i as u32), file.len))
+            .collect()
+    }
+
+    pub(super) fn handle_prepared(&mut self, now: Instant, shared: &mut Shared, result: Result<(), DiskFault>) {
+        self.check.preparing -= 1;
+        if let Err(fault) = result {
+            self.troubled(now, shared, fault);
+        }
+        if self.check.preparing == 0 && self.trouble.is_none() && self.state == TorrentState::Checking {
+            self.run(now, shared);
+        }
+    }
+
+    /// The disk is ready: find peers.
+    fn run(&mut self, now: Instant, shared: &mut Shared) {
+        self.state = TorrentState::Downloading;
+        self.start_announcing(now, shared);
+        if self.pieces.is_complete() {
+            self.completed(now, shared);
+        }
+        self.fill_dials(now, shared);
+    }
+}

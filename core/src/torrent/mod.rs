@@ -1,0 +1,247 @@
+//! One torrent: where the machines of floor 3 and the peers meet.
+//!
+//! Each file beside this one is a part of the torrent's life: `check` (what is on disk), `links` (connections), `receive` (bytes in),
+//! `request` (what to ask for), `store` (blocks to disk, verdicts), `upload` (what to give), `tracking` (announces).
+//! Every method takes the time and what torrents share; none looks at a clock or at another torrent.
+
+mod check;
+mod links;
+mod receive;
+mod request;
+mod shared;
+mod store;
+mod tracking;
+mod upload;
+
+pub use shared::{Purpose, Shared};
+
+use crate::action::Notice;
+use crate::announce::Announcer;
+use crate::blame::Blame;
+use crate::candidates::{Candidates, Source};
+use crate::event::{AddTorrent, Outcome};
+use crate::fault::DiskFault;
+use crate::id::{ConnId, InfoHash, TorrentId};
+use crate::metainfo::Metainfo;
+use crate::peer::{Peer, Stage};
+use crate::picker::Picker;
+use crate::pieces::Pieces;
+use crate::rate::Rate;
+use crate::rng::{Rng, Seed, Stream};
+use crate::time::{Duration, Instant};
+use crate::view::{PeerView, TorrentState, TorrentView};
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+/// How often peers are looked at.
+const TICK: Duration = Duration::from_secs(1);
+
+/// One torrent.
+#[derive(Debug)]
+pub struct Torrent {
+    id: TorrentId,
+    metainfo: Metainfo,
+    state: TorrentState,
+    check_only: bool,
+    check: check::Check,
+    pieces: Pieces,
+    picker: Picker,
+    picker_rng: Rng,
+    blame: Blame,
+    peers: BTreeMap<ConnId, Peer>,
+    candidates: Candidates,
+    announcer: Announcer,
+    /// The disk's complaint, and when to try again.
+    trouble: Option<(DiskFault, Instant)>,
+    /// A request could not be made because the pool was empty.
+    starved: bool,
+    /// Something was fetched in this session.
+    downloaded_any: bool,
+    complete_announced: bool,
+    goodbye_said: bool,
+    downloaded: Rate,
+    uploaded: Rate,
+    wasted_bytes: u64,
+    useful_bytes: u64,
+    dials_this_second: u32,
+    last_tick: Instant,
+}
+
+impl Torrent {
+    /// A torrent at its beginning; the look at the disk is under way.
+    pub fn add(now: Instant, shared: &mut Shared, seed: &Seed, add: AddTorrent) -> Self {
+        let AddTorrent { torrent: id, metainfo, extra_trackers, peers, check_only } = add;
+        let mut candidates = Candidates::new(Rng::new(seed, Stream::Candidates, id.0));
+        for addr in peers {
+            candidates.add(now, addr, Source::Hand);
+        }
+        let announcer = tracking::new_announcer(now, shared, seed, id, &metainfo, extra_trackers);
+        let mut torrent = Torrent {
+            id,
+            state: TorrentState::Checking,
+            check_only,
+            check: check::Check::default(),
+            pieces: Pieces::new(metainfo.layout.clone()),
+            picker: Picker::new(metainfo.layout.piece_count()),
+            picker_rng: Rng::new(seed, Stream::Picker, id.0),
+            blame: Blame::default(),
+            peers: BTreeMap::new(),
+            candidates,
+            announcer,
+            metainfo,
+            trouble: None,
+            starved: false,
+            downloaded_any: false,
+            complete_announced: false,
+            goodbye_said: false,
+            downloaded: Rate::default(),
+            uploaded: Rate::default(),
+            wasted_bytes: 0,
+            useful_bytes: 0,
+            dials_this_second: 0,
+            last_tick: now,
+        };
+        torrent.begin_check(shared);
+        torrent
+    }
+
+    /// Its info-hash.
+    pub fn info_hash(&self) -> InfoHash {
+        self.metainfo.info_hash
+    }
+
+    /// Peers named by hand.
+    pub fn add_peers(&mut self, now: Instant, shared: &mut Shared, peers: Vec<SocketAddr>) {
+        for addr in peers {
+            self.candidates.add(now, addr, Source::Hand);
+        }
+        self.fill_dials(now, shared);
+    }
+
+    /// Says goodbye: peers are closed, trackers told.
+    pub fn stop(&mut self, now: Instant, shared: &mut Shared) {
+        self.state = TorrentState::Stopped;
+        self.close_all(now, shared);
+        self.stop_announcing(now, shared);
+    }
+
+    /// An operation of this torrent has ended.
+    pub fn handle_done(&mut self, now: Instant, shared: &mut Shared, purpose: Purpose, outcome: Outcome) {
+        match (purpose, outcome) {
+            (Purpose::Stat, Outcome::Stat(stat)) => self.handle_stat(now, shared, stat),
+            (Purpose::Check(piece), Outcome::Hash(hash)) => self.handle_checked(now, shared, piece, hash),
+            (Purpose::Truncate, Outcome::Truncate(result)) | (Purpose::Prepare, Outcome::Prepare(result)) => {
+                self.handle_prepared(now, shared, result);
+            }
+            (Purpose::Absorb { piece, first, hashing }, Outcome::Absorb { blocks, hash, written }) => {
+                self.handle_absorbed(now, shared, (piece, first, hashing), blocks, hash, written);
+            }
+            (Purpose::ReadBack { piece }, Outcome::Hash(hash)) => self.handle_read_back(now, shared, piece, hash),
+            (Purpose::Sync, Outcome::Sync(result)) => self.handle_synced(now, shared, result),
+            (Purpose::Announce(request), outcome) => self.handle_announce_done(now, shared, request, outcome),
+            (purpose, outcome) => panic!("the driver answered {purpose:?} with {outcome:?}"),
+        }
+    }
+
+    /// Once a second, while there is anybody to look at.
+    pub fn handle_tick(&mut self, now: Instant, shared: &mut Shared) {
+        if now.since(self.last_tick) >= TICK {
+            self.last_tick = now;
+            self.dials_this_second = 0;
+            self.downloaded.tick();
+            self.uploaded.tick();
+            self.tick_peers(now, shared);
+            self.rechoke(now, shared);
+            self.retry_disk(now, shared);
+            self.request_more_peers(now, shared);
+        }
+        self.fill_dials(now, shared);
+        self.fill_all_requests(now, shared);
+    }
+
+    /// When [`Torrent::handle_tick`] is due.
+    pub fn next_tick(&self) -> Option<Instant> {
+        let rates_live = self.downloaded.per_second() > 0 || self.uploaded.per_second() > 0;
+        if !self.peers.is_empty() || self.trouble.is_some() || rates_live {
+            return Some(self.last_tick + TICK);
+        }
+        // Not before the next second: an address that fails at once must not make the timer spin.
+        let dialling = self.is_running().then(|| self.candidates.next_due()).flatten();
+        dialling.map(|due| due.max(self.last_tick + TICK))
+    }
+
+    fn is_running(&self) -> bool {
+        matches!(self.state, TorrentState::Downloading | TorrentState::Seeding | TorrentState::Troubled)
+    }
+
+    /// The disk refused: stop asking for pieces, go on uploading, try again later.
+    fn troubled(&mut self, now: Instant, shared: &mut Shared, fault: DiskFault) {
+        if self.state == TorrentState::Stopped {
+            return;
+        }
+        if self.trouble.is_none() {
+            shared.notify(Notice::DiskTrouble { torrent: self.id, fault: fault.clone() });
+        }
+        if self.state == TorrentState::Downloading {
+            self.state = TorrentState::Troubled;
+        }
+        self.trouble = Some((fault, now + shared.config.disk_retry));
+        self.drop_all_requests(shared);
+    }
+
+    fn retry_disk(&mut self, now: Instant, shared: &mut Shared) {
+        let Some((_, at)) = &self.trouble else { return };
+        if *at > now {
+            return;
+        }
+        match self.state {
+            TorrentState::Checking => {
+                self.trouble = None;
+                self.begin_check(shared);
+            }
+            TorrentState::Troubled => {
+                self.trouble = None;
+                self.state = TorrentState::Downloading;
+                self.store_all(shared, true);
+                self.finish_when_complete(shared);
+            }
+            _ => self.trouble = None,
+        }
+    }
+
+    /// A picture of it.
+    pub fn view(&self) -> TorrentView {
+        let live = || self.peers.values().filter(|peer| peer.stage == Stage::Live);
+        TorrentView {
+            torrent: self.id,
+            info_hash: self.metainfo.info_hash,
+            name: self.metainfo.name.clone(),
+            state: self.state,
+            pieces: self.metainfo.layout.piece_count(),
+            have: self.pieces.have().count(),
+            checked: self.check.checked(),
+            total_bytes: self.metainfo.layout.total_len(),
+            have_bytes: self.pieces.have_bytes(),
+            downloaded_bytes: self.downloaded.total(),
+            wasted_bytes: self.wasted_bytes,
+            uploaded_bytes: self.uploaded.total(),
+            down_rate: self.downloaded.per_second(),
+            up_rate: self.uploaded.per_second(),
+            peers: live().count() as u32,
+            seeds: live().filter(|peer| peer.is_seed()).count() as u32,
+            candidates: self.candidates.waiting() as u32,
+            trouble: self.trouble.as_ref().map(|(fault, _)| fault.clone()),
+        }
+    }
+
+    /// A picture of its peers.
+    pub fn peer_views(&self) -> Vec<PeerView> {
+        self.peers.values().filter(|peer| peer.stage == Stage::Live).map(|peer| peer.view(self.id)).collect()
+    }
+
+    /// One of its connections.
+    pub fn peer_mut(&mut self, conn: ConnId) -> Option<&mut Peer> {
+        self.peers.get_mut(&conn)
+    }
+}

@@ -1,0 +1,179 @@
+//! Bytes from a peer: decoded, blocks copied into their buffers, messages acted upon.
+
+use super::{Shared, Torrent};
+use crate::action::{Action, CloseReason};
+use crate::fault::PeerFault;
+use crate::id::{BLOCK_LEN, ConnId};
+use crate::peer::{Arrival, Counted, Incoming, MAX_UNREAD_BYTES, News, Stage};
+use crate::time::Instant;
+use crate::wire::{BlockRequest, Item, Message};
+
+impl Torrent {
+    /// Bytes came in.
+    pub fn handle_received(&mut self, now: Instant, shared: &mut Shared, conn: ConnId, bytes: &[u8]) {
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        peer.last_heard = now;
+        if let Some(grant) = peer.use_read_credit(bytes.len() as u64) {
+            shared.actions.push_back(Action::AllowRead { conn, bytes: grant });
+        }
+        let mut decoder = core::mem::take(&mut peer.decoder);
+        let mut input = bytes;
+        loop {
+            let result = match decoder.next(&mut input) {
+                Ok(None) => break,
+                // The accepting half of a connection to ourselves, or somebody who copied our id.
+                Ok(Some(item)) if !matches!(item, Item::Handshake(_)) && !self.is_live(conn) => {
+                    Err(CloseReason::Ourselves)
+                }
+                Err(fault) => Err(fault.into()),
+                Ok(Some(Item::PieceBytes(bytes))) => {
+                    if let Some(peer) = self.peers.get_mut(&conn) {
+                        peer.fill(bytes);
+                    }
+                    Ok(())
+                }
+                Ok(Some(Item::PieceStart(request))) => self.begin_block(shared, conn, request),
+                Ok(Some(Item::PieceEnd)) => self.end_block(now, shared, conn),
+                Ok(Some(Item::Message(message))) => self.handle_message(now, shared, conn, message),
+                Ok(Some(Item::Handshake(theirs))) => {
+                    let accepted = self.handle_handshake(now, shared, conn, &theirs);
+                    decoder.set_piece_count(self.metainfo.layout.piece_count());
+                    accepted
+                }
+            };
+            if let Err(reason) = result {
+                self.close(now, shared, conn, reason);
+                return;
+            }
+        }
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        peer.decoder = decoder;
+        if peer.tx.unflushed_bytes() > MAX_UNREAD_BYTES {
+            self.close(now, shared, conn, CloseReason::NotReading);
+            return;
+        }
+        self.fill_requests(now, shared, conn);
+    }
+
+    fn begin_block(&mut self, shared: &mut Shared, conn: ConnId, request: BlockRequest) -> Result<(), CloseReason> {
+        let Some(peer) = self.peers.get_mut(&conn) else { return Ok(()) };
+        let BlockRequest { piece, begin, len } = request;
+        let arrival = peer.arrival(request)?;
+        let sent = if let Arrival::Requested(sent) = arrival { sent } else { peer.last_progress };
+        let wanted = self.pieces.wants(piece, begin / BLOCK_LEN);
+        let mut incoming = Incoming { request, sent, block: None, filled: 0, counted: false };
+        match arrival {
+            Arrival::Requested(_) => {
+                incoming.counted = true;
+                incoming.block = Some(shared.pool.take(len));
+            }
+            Arrival::Late if wanted && shared.pool.reserve() => {
+                incoming.counted = true;
+                incoming.block = Some(shared.pool.take(len));
+                if let Some(open) = self.pieces.get_mut(piece) {
+                    open.request(begin / BLOCK_LEN);
+                }
+            }
+            Arrival::Late | Arrival::Unrequested => self.wasted_bytes += u64::from(len),
+        }
+        peer.begin_incoming(incoming);
+        Ok(())
+    }
+
+    fn end_block(&mut self, now: Instant, shared: &mut Shared, conn: ConnId) -> Result<(), CloseReason> {
+        let Some(incoming) = self.peers.get_mut(&conn).and_then(|peer| peer.end_incoming(now)) else { return Ok(()) };
+        let BlockRequest { piece, begin, len } = incoming.request;
+        self.downloaded.add(u64::from(len));
+        let Some(block) = incoming.block else { return Ok(()) };
+        match self.pieces.accept(piece, begin / BLOCK_LEN, block, conn) {
+            Ok(()) => {
+                self.cancel_elsewhere(now, shared, incoming.request);
+                self.store(shared, piece, self.starved);
+            }
+            Err(block) => {
+                self.wasted_bytes += u64::from(len);
+                shared.pool.give_back(block);
+            }
+        }
+        Ok(())
+    }
+
+    fn handle_message(
+        &mut self,
+        now: Instant,
+        shared: &mut Shared,
+        conn: ConnId,
+        message: Message<'_>,
+    ) -> Result<(), CloseReason> {
+        let Some(peer) = self.peers.get_mut(&conn) else { return Ok(()) };
+        match peer.handle_message(message)? {
+            News::None => {}
+            News::Choked => {
+                // With BEP 6 each request is still answered: by its block or a reject.
+                if !peer.fast {
+                    self.take_requests_back(shared, conn);
+                }
+            }
+            // Asked for more when all that came was decoded.
+            News::Unchoked => {}
+            News::InterestChanged => self.rechoke(now, shared),
+            News::FirstPieces => {
+                if peer.has.is_full() {
+                    self.picker.complete_peer_came();
+                    peer.counted = Counted::Complete;
+                } else {
+                    peer.has.iter_ones().for_each(|piece| self.picker.peer_has(piece));
+                    peer.counted = Counted::Partial;
+                }
+                return self.pieces_changed(now, shared, conn);
+            }
+            News::NewPiece(piece) => {
+                peer.counted = Counted::Partial;
+                self.picker.peer_has(piece);
+                return self.pieces_changed(now, shared, conn);
+            }
+            News::Requests(request) => return self.handle_request(now, shared, conn, request),
+            News::Cancels(request) => self.handle_cancel(now, shared, conn, request),
+            News::Rejects(request) => self.handle_reject(shared, conn, request)?,
+            News::Introduced => {
+                if let Some(addr) = peer.listen_addr {
+                    self.candidates.linked(now, addr, conn);
+                }
+                return self.pieces_changed(now, shared, conn);
+            }
+        }
+        Ok(())
+    }
+
+    /// A peer has more pieces than before: is it interesting, or of no use at all?
+    fn pieces_changed(&mut self, now: Instant, shared: &mut Shared, conn: ConnId) -> Result<(), CloseReason> {
+        let Some(peer) = self.peers.get_mut(&conn) else { return Ok(()) };
+        if self.pieces.is_complete() && peer.is_seed() {
+            return Err(CloseReason::BothComplete);
+        }
+        if !peer.am_interested && self.pieces.have().has_any_missing_in(&peer.has) {
+            peer.set_interested(now, true);
+        }
+        shared.announce_tx(peer);
+        Ok(())
+    }
+
+    fn handle_reject(&mut self, shared: &mut Shared, conn: ConnId, request: BlockRequest) -> Result<(), PeerFault> {
+        let Some(peer) = self.peers.get_mut(&conn) else { return Ok(()) };
+        if peer.drop_request(request) {
+            // A peer that rejects without choking would be asked for the same block again at once, for ever.
+            peer.redundant()?;
+            peer.current = None;
+            shared.pool.unreserve();
+            self.unrequest(&[request]);
+        } else if !peer.forgive(request) {
+            peer.redundant()?;
+        }
+        Ok(())
+    }
+
+    /// Whether a connection's handshake is done.
+    pub fn is_live(&self, conn: ConnId) -> bool {
+        self.peers.get(&conn).is_some_and(|peer| peer.stage == Stage::Live)
+    }
+}

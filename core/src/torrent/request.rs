@@ -1,0 +1,221 @@
+//! What to ask of which peer.
+//!
+//! In this order: the piece the peer is at; an open piece that nobody is at; a new piece, the rarest; an open piece that others are at; and when every
+//! block that is left was asked for (end game), blocks that others were asked for. A reservation in the pool comes first, always.
+
+use super::{Shared, Torrent};
+use crate::blame::Blame;
+use crate::id::{BLOCK_LEN, ConnId, PieceIndex};
+use crate::peer::{Peer, Stage};
+use crate::time::{Duration, Instant};
+use crate::view::TorrentState;
+use crate::wire::{BlockRequest, Message};
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+/// A block is asked of so many peers at most, in the end game: one who is slow and one who is not.
+const END_GAME_COPIES: u8 = 2;
+/// A piece that must have one author is given up to others after this long.
+const LEASE: Duration = Duration::from_secs(60);
+/// Open pieces of a torrent: each costs some bytes a block. The pool empties long before, but for pieces of one block.
+const MAX_OPEN_PIECES: usize = 4096;
+/// Pieces taken at random before the rarest come first: something complete to trade with, soon.
+const RANDOM_PIECES: u32 = 4;
+
+impl Torrent {
+    /// Asks every peer for as much as it may be asked for.
+    pub fn fill_all_requests(&mut self, now: Instant, shared: &mut Shared) {
+        if self.state != TorrentState::Downloading || self.pieces.is_complete() {
+            return;
+        }
+        self.starved = false;
+        let conns: Vec<ConnId> = self.peers.keys().copied().collect();
+        for conn in conns {
+            self.fill_requests(now, shared, conn);
+        }
+    }
+
+    /// Whether a request failed for want of a buffer.
+    pub fn is_starved(&self) -> bool {
+        self.starved
+    }
+
+    pub(super) fn fill_if_starved(&mut self, now: Instant, shared: &mut Shared) {
+        if self.starved && shared.pool.free() > 0 {
+            self.fill_all_requests(now, shared);
+        }
+    }
+
+    /// Asks one peer for as much as it may be asked for.
+    pub(super) fn fill_requests(&mut self, now: Instant, shared: &mut Shared, conn: ConnId) {
+        if self.state != TorrentState::Downloading {
+            return;
+        }
+        let sources = self.peers.values().filter(|peer| may_ask(peer)).count().max(1);
+        // No peer may hold so much of the pool that others cannot be asked.
+        let share = (shared.pool.capacity() / sources).max(4) as u32;
+        loop {
+            let Some(peer) = self.peers.get(&conn).filter(|peer| may_ask(peer)) else { return };
+            if peer.requested().len() as u32 >= peer.pipeline.window().min(share) {
+                break;
+            }
+            if !shared.pool.reserve() {
+                self.starved = true;
+                self.store_all(shared, true);
+                break;
+            }
+            let Some((piece, block)) = self.pick_block(now, conn) else {
+                shared.pool.unreserve();
+                break;
+            };
+            let len = self.metainfo.layout.block_len(piece, block);
+            let request = BlockRequest { piece, begin: block * BLOCK_LEN, len };
+            if let Some(open) = self.pieces.get_mut(piece) {
+                open.request(block);
+            }
+            if let Some(peer) = self.peers.get_mut(&conn) {
+                peer.note_requested(now, request);
+                peer.send(now, &Message::Request(request));
+            }
+        }
+        if let Some(peer) = self.peers.get_mut(&conn) {
+            shared.announce_tx(peer);
+        }
+    }
+
+    fn pick_block(&mut self, now: Instant, conn: ConnId) -> Option<(PieceIndex, u32)> {
+        if let Some(piece) = self.peers.get(&conn)?.current
+            && let Some(block) = self.first_missing(now, conn, piece)
+        {
+            return Some((piece, block));
+        }
+        let piece = self
+            .pick_open_piece(now, conn, true)
+            .or_else(|| self.open_new_piece(now, conn))
+            .or_else(|| self.pick_open_piece(now, conn, false));
+        if let Some(piece) = piece {
+            self.peers.get_mut(&conn)?.current = Some(piece);
+            return Some((piece, self.first_missing(now, conn, piece)?));
+        }
+        self.pick_end_game(now, conn)
+    }
+
+    fn first_missing(&mut self, now: Instant, conn: ConnId, piece: PieceIndex) -> Option<u32> {
+        let open = self.pieces.get_mut(piece)?;
+        if is_leased_to_other(open.lease, now, conn) {
+            return None;
+        }
+        open.first_missing()
+    }
+
+    /// An open piece with blocks that nobody was asked for. `orphan`: only one that no peer is at.
+    fn pick_open_piece(&self, now: Instant, conn: ConnId, orphan: bool) -> Option<PieceIndex> {
+        let peer = self.peers.get(&conn)?;
+        // A suspect fills its pieces alone.
+        if self.blame.is_suspect(conn) && !orphan {
+            return None;
+        }
+        let candidates = self.pieces.iter_open().filter(|(piece, open)| {
+            open.missing() > 0
+                && peer.has.get(*piece)
+                && !is_leased_to_other(open.lease, now, conn)
+                && (open.senders().is_empty() || !self.blame.is_suspect(conn))
+        });
+        let mut fitting = candidates.map(|(piece, _)| piece);
+        fitting.find(|piece| {
+            !orphan || !self.peers.values().any(|p| p.conn != conn && p.current == Some(*piece) && may_ask(p))
+        })
+    }
+
+    fn open_new_piece(&mut self, now: Instant, conn: ConnId) -> Option<PieceIndex> {
+        if self.pieces.open_count() >= MAX_OPEN_PIECES || self.picker.missing_count() == 0 {
+            return None;
+        }
+        let peer = self.peers.get(&conn)?;
+        let allowed =
+            |piece| !self.blame.took_part(piece, conn) || !others_could(&self.peers, &self.blame, piece, conn);
+        let rng = &mut self.picker_rng;
+        let piece = if self.pieces.have().count() < RANDOM_PIECES {
+            self.picker.pick_any(&peer.has, rng, allowed)?
+        } else {
+            self.picker.pick_rarest(&peer.has, rng, allowed)?
+        };
+        let alone = self.blame.is_suspect(conn) || self.blame.has_failed(piece);
+        self.picker.remove(piece);
+        self.pieces.open(piece).lease = alone.then(|| (conn, now + LEASE));
+        Some(piece)
+    }
+
+    fn pick_end_game(&self, now: Instant, conn: ConnId) -> Option<(PieceIndex, u32)> {
+        if self.picker.missing_count() > 0 || self.pieces.iter_open().any(|(_, open)| open.missing() > 0) {
+            return None;
+        }
+        let peer = self.peers.get(&conn)?;
+        let open = self.pieces.iter_open().filter(|(piece, _)| peer.has.get(*piece));
+        open.filter(|(_, open)| !is_leased_to_other(open.lease, now, conn))
+            .flat_map(|(piece, open)| open.awaited(END_GAME_COPIES).map(move |(block, asked)| (asked, piece, block)))
+            .filter(|(_, piece, block)| {
+                let len = self.metainfo.layout.block_len(*piece, *block);
+                !peer.is_asked_for(BlockRequest { piece: *piece, begin: block * BLOCK_LEN, len })
+            })
+            .min()
+            .map(|(_, piece, block)| (piece, block))
+    }
+
+    /// Takes all requests of one peer back: it choked us, or is too slow.
+    pub(super) fn take_requests_back(&mut self, shared: &mut Shared, conn: ConnId) {
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        peer.current = None;
+        let mut given_up = peer.forget_requests();
+        given_up.iter().for_each(|_| shared.pool.unreserve());
+        if let Some(incoming) = peer.incoming_mut()
+            && incoming.counted
+        {
+            incoming.counted = false;
+            given_up.push(incoming.request);
+        }
+        self.unrequest(&given_up);
+    }
+
+    /// These blocks will not come from where they were asked.
+    pub(super) fn unrequest(&mut self, requests: &[BlockRequest]) {
+        for request in requests {
+            if let Some(open) = self.pieces.get_mut(request.piece) {
+                open.unrequest(request.begin / BLOCK_LEN);
+                open.lease = None;
+            }
+        }
+    }
+
+    /// The disk refuses: nothing more is wanted for now.
+    pub(super) fn drop_all_requests(&mut self, shared: &mut Shared) {
+        let conns: Vec<ConnId> = self.peers.keys().copied().collect();
+        for conn in conns {
+            self.take_requests_back(shared, conn);
+        }
+    }
+
+    /// Others were asked for this block too: call them off.
+    pub(super) fn cancel_elsewhere(&mut self, now: Instant, shared: &mut Shared, request: BlockRequest) {
+        for peer in self.peers.values_mut() {
+            if peer.forget_request(request) {
+                shared.pool.unreserve();
+                peer.send(now, &Message::Cancel(request));
+                shared.announce_tx(peer);
+            }
+        }
+    }
+}
+
+fn may_ask(peer: &Peer) -> bool {
+    peer.stage == Stage::Live && !peer.peer_choking && peer.am_interested
+}
+
+fn is_leased_to_other(lease: Option<(ConnId, Instant)>, now: Instant, conn: ConnId) -> bool {
+    lease.is_some_and(|(holder, until)| holder != conn && until > now)
+}
+
+/// Whether a peer that had no part in the piece's failure could send it.
+fn others_could(peers: &BTreeMap<ConnId, Peer>, blame: &Blame, piece: PieceIndex, conn: ConnId) -> bool {
+    peers.values().any(|p| p.conn != conn && may_ask(p) && p.has.get(piece) && !blame.took_part(piece, p.conn))
+}

@@ -1,0 +1,162 @@
+//! What all torrents of an engine share: settings, the block pool, limits, and the queues of actions and operations.
+
+use crate::action::{Action, CloseReason, Notice, Operation};
+use crate::announce::RequestId;
+use crate::block::BlockPool;
+use crate::config::Config;
+use crate::id::{ConnId, OpId, PeerId, PieceIndex, TorrentId};
+use crate::peer::{Peer, READ_GRANT_BYTES};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::vec::Vec;
+use core::net::{IpAddr, SocketAddr};
+
+/// How many banned hosts are remembered; beyond, the list stays as it is.
+const MAX_BANNED: usize = 10_000;
+
+/// Whose operation it is, and what to do with its outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// What is on disk?
+    Stat,
+    /// Is this piece on disk?
+    Check(PieceIndex),
+    /// Cut a file that is too long.
+    Truncate,
+    /// Make folders and empty files.
+    Prepare,
+    /// Blocks on their way to the disk.
+    Absorb {
+        /// The piece.
+        piece: PieceIndex,
+        /// The first block.
+        first: u32,
+        /// They are being hashed.
+        hashing: bool,
+    },
+    /// Blocks on their way back from the disk.
+    ReadBack {
+        /// The piece.
+        piece: PieceIndex,
+    },
+    /// The whole torrent to stable storage.
+    Sync,
+    /// The announcer's.
+    Announce(RequestId),
+}
+
+/// What all torrents share.
+#[derive(Debug)]
+pub struct Shared {
+    /// The settings.
+    pub config: Config,
+    /// Our peer id.
+    pub peer_id: PeerId,
+    /// Block buffers.
+    pub pool: BlockPool,
+    /// What the driver must do.
+    pub actions: VecDeque<Action>,
+    /// Connections with something to send, in order.
+    pub tx_ready: VecDeque<ConnId>,
+    /// Datagrams to send.
+    pub datagrams: VecDeque<(SocketAddr, Vec<u8>)>,
+    /// Which torrent each connection belongs to.
+    pub conns: BTreeMap<ConnId, TorrentId>,
+    /// Dials under way.
+    pub half_open: usize,
+    /// Hosts whose connections are refused.
+    pub banned: BTreeSet<IpAddr>,
+    operations: BTreeMap<OpId, (TorrentId, Purpose)>,
+    next_op: u64,
+    next_conn: u64,
+}
+
+impl Shared {
+    /// Nothing under way.
+    pub fn new(config: Config, peer_id: PeerId) -> Self {
+        let pool = BlockPool::new(config.pool_blocks);
+        Shared {
+            config,
+            peer_id,
+            pool,
+            actions: VecDeque::new(),
+            tx_ready: VecDeque::new(),
+            datagrams: VecDeque::new(),
+            conns: BTreeMap::new(),
+            half_open: 0,
+            banned: BTreeSet::new(),
+            operations: BTreeMap::new(),
+            next_op: 0,
+            next_conn: 0,
+        }
+    }
+
+    /// Begins an operation.
+    pub fn submit(&mut self, torrent: TorrentId, purpose: Purpose, operation: Operation) {
+        let op = OpId(self.next_op);
+        self.next_op += 1;
+        self.operations.insert(op, (torrent, purpose));
+        self.actions.push_back(Action::Submit { op, operation });
+    }
+
+    /// An operation has ended: whose was it?
+    pub fn finish(&mut self, op: OpId) -> Option<(TorrentId, Purpose)> {
+        self.operations.remove(&op)
+    }
+
+    /// Gives an announcer's operation up.
+    pub fn abort(&mut self, torrent: TorrentId, request: RequestId) {
+        let wanted = (torrent, Purpose::Announce(request));
+        if let Some((op, _)) = self.operations.iter().find(|(_, owner)| **owner == wanted) {
+            self.actions.push_back(Action::Abort { op: *op });
+        }
+    }
+
+    /// How many operations are under way.
+    pub fn operations(&self) -> usize {
+        self.operations.len()
+    }
+
+    /// Whether disk operations that change something are under way.
+    pub fn is_writing(&self) -> bool {
+        self.operations.values().any(|(_, purpose)| matches!(purpose, Purpose::Absorb { .. } | Purpose::Sync))
+    }
+
+    /// A fresh number for a dial.
+    pub fn next_conn(&mut self) -> ConnId {
+        let conn = ConnId::dialed(self.next_conn);
+        self.next_conn += 1;
+        conn
+    }
+
+    /// Tells the application.
+    pub fn notify(&mut self, notice: Notice) {
+        self.actions.push_back(Action::Notify(notice));
+    }
+
+    /// Closes a connection at the driver.
+    pub fn close(&mut self, conn: ConnId, reason: CloseReason) {
+        self.conns.remove(&conn);
+        self.actions.push_back(Action::Close { conn, reason });
+    }
+
+    /// Lets the driver read the first bytes.
+    pub fn grant_first_read(&mut self, peer: &mut Peer) {
+        peer.read_credit = READ_GRANT_BYTES;
+        self.actions.push_back(Action::AllowRead { conn: peer.conn, bytes: READ_GRANT_BYTES });
+    }
+
+    /// Puts a peer that has something to send on the list.
+    pub fn announce_tx(&mut self, peer: &mut Peer) {
+        if !peer.tx_announced && !peer.tx.is_empty() {
+            peer.tx_announced = true;
+            self.tx_ready.push_back(peer.conn);
+        }
+    }
+
+    /// Refuses a host from now on.
+    pub fn ban(&mut self, ip: IpAddr) {
+        if self.banned.len() < MAX_BANNED {
+            self.banned.insert(ip);
+        }
+    }
+}

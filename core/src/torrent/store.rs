@@ -1,0 +1,184 @@
+//! Blocks on their way to the disk, and the verdict on each piece.
+
+use super::{Purpose, Shared, Torrent};
+use crate::action::{CloseReason, Notice, Operation};
+use crate::block::Block;
+use crate::event::Hashed;
+use crate::fault::{DiskFault, PeerFault};
+use crate::id::{BLOCK_LEN, ConnId, PieceIndex};
+use crate::peer::Stage;
+use crate::pieces::{Store, Verdict};
+use crate::time::Instant;
+use crate::view::TorrentState;
+use crate::wire::Message;
+use alloc::vec::Vec;
+
+impl Torrent {
+    /// Sends what is due of one piece to the disk.
+    pub(super) fn store(&mut self, shared: &mut Shared, piece: PieceIndex, spill: bool) {
+        if self.trouble.is_some() {
+            return;
+        }
+        let torrent = self.id;
+        while let Some(store) = self.pieces.get_mut(piece).and_then(|open| open.next_store(spill)) {
+            let (purpose, operation) = match store {
+                Store::Absorb { first, blocks, hash, last } => (
+                    Purpose::Absorb { piece, first, hashing: hash.is_some() },
+                    Operation::Absorb { torrent, piece, begin: first * BLOCK_LEN, blocks, hash, last },
+                ),
+                Store::ReadBack { first, count, hash, last } => {
+                    let begin = first * BLOCK_LEN;
+                    let len = (count * BLOCK_LEN).min(self.metainfo.layout.len_of(piece) - begin);
+                    (Purpose::ReadBack { piece }, Operation::Hash { torrent, piece, begin, len, hash, last })
+                }
+            };
+            shared.submit(torrent, purpose, operation);
+        }
+    }
+
+    /// Sends what is due of all pieces to the disk; with `spill`, whatever holds a buffer.
+    pub(super) fn store_all(&mut self, shared: &mut Shared, spill: bool) {
+        let holding: Vec<PieceIndex> = self.pieces.holding().collect();
+        holding.into_iter().for_each(|piece| self.store(shared, piece, spill));
+    }
+
+    pub(super) fn handle_absorbed(
+        &mut self,
+        now: Instant,
+        shared: &mut Shared,
+        (piece, first, hashing): (PieceIndex, u32, bool),
+        blocks: Vec<Block>,
+        hash: Option<Hashed>,
+        written: Result<(), DiskFault>,
+    ) {
+        let count = blocks.len() as u32;
+        blocks.into_iter().for_each(|block| shared.pool.give_back(block));
+        if let Some(open) = self.pieces.get_mut(piece) {
+            open.absorbed(first, count, hash, hashing, written.is_ok());
+        }
+        if let Err(fault) = written {
+            self.troubled(now, shared, fault);
+        }
+        self.store(shared, piece, self.starved);
+        self.judge(now, shared, piece);
+        self.fill_if_starved(now, shared);
+    }
+
+    pub(super) fn handle_read_back(
+        &mut self,
+        now: Instant,
+        shared: &mut Shared,
+        piece: PieceIndex,
+        hash: Result<Hashed, DiskFault>,
+    ) {
+        if let Some(open) = self.pieces.get_mut(piece) {
+            open.read_back(hash.as_ref().ok().copied());
+        }
+        if let Err(fault) = hash {
+            self.troubled(now, shared, fault);
+        }
+        self.store(shared, piece, false);
+        self.judge(now, shared, piece);
+    }
+
+    fn judge(&mut self, now: Instant, shared: &mut Shared, piece: PieceIndex) {
+        let digest = self.metainfo.digest_of(piece);
+        match self.pieces.get(piece).and_then(|open| open.verdict(digest)) {
+            Some(Verdict::Good) => self.piece_good(now, shared, piece),
+            Some(Verdict::Bad) => self.piece_bad(now, shared, piece),
+            Some(Verdict::Lost) => {
+                self.give_up_piece(shared, piece);
+            }
+            None => {}
+        }
+    }
+
+    fn piece_good(&mut self, now: Instant, shared: &mut Shared, piece: PieceIndex) {
+        if let Some(open) = self.pieces.get(piece) {
+            self.blame.piece_verified(piece, open.senders());
+        }
+        self.pieces.set_have(piece);
+        self.useful_bytes += u64::from(self.metainfo.layout.len_of(piece));
+        self.downloaded_any = true;
+        shared.notify(Notice::PieceVerified { torrent: self.id, piece });
+        if self.state != TorrentState::Stopped {
+            self.tell_have(now, shared, piece);
+            self.finish_when_complete(shared);
+        }
+    }
+
+    fn tell_have(&mut self, now: Instant, shared: &mut Shared, piece: PieceIndex) {
+        for peer in self.peers.values_mut().filter(|peer| peer.stage == Stage::Live) {
+            peer.send(now, &Message::Have(piece));
+            if peer.am_interested && !self.pieces.have().has_any_missing_in(&peer.has) {
+                peer.set_interested(now, false);
+            }
+            shared.announce_tx(peer);
+        }
+    }
+
+    fn piece_bad(&mut self, now: Instant, shared: &mut Shared, piece: PieceIndex) {
+        shared.notify(Notice::PieceFailed { torrent: self.id, piece });
+        self.wasted_bytes += u64::from(self.metainfo.layout.len_of(piece));
+        let Some(open) = self.give_up_piece(shared, piece) else { return };
+        if let Some(conn) = self.blame.piece_failed(piece, open.senders(), open.was_read_back()) {
+            self.ban(now, shared, conn);
+        }
+    }
+
+    /// One host alone sent a bad piece: none of its connections is served any more.
+    fn ban(&mut self, now: Instant, shared: &mut Shared, conn: ConnId) {
+        let Some(addr) = self.peers.get(&conn).map(|peer| peer.addr) else { return };
+        shared.ban(addr.ip());
+        shared.notify(Notice::Banned { torrent: self.id, addr });
+        self.candidates.ban(addr.ip());
+        self.close(now, shared, conn, PeerFault::CorruptPiece.into());
+        let others: Vec<ConnId> = self.peers.values().filter(|p| p.addr.ip() == addr.ip()).map(|p| p.conn).collect();
+        for other in others {
+            self.close(now, shared, other, CloseReason::Banned);
+        }
+    }
+
+    /// An open piece is missing again: what is still asked for of it is called off.
+    fn give_up_piece(&mut self, shared: &mut Shared, piece: PieceIndex) -> Option<crate::pieces::OpenPiece> {
+        for peer in self.peers.values_mut() {
+            let stale: Vec<_> = peer.requested().map(|o| o.request).filter(|r| r.piece == piece).collect();
+            for request in stale {
+                if peer.forget_request(request) {
+                    shared.pool.unreserve();
+                }
+            }
+        }
+        self.picker.insert(piece);
+        self.pieces.forget(piece, |block| shared.pool.give_back(block))
+    }
+
+    /// The last piece was verified: bring everything to stable storage before saying so.
+    pub(super) fn finish_when_complete(&mut self, shared: &mut Shared) {
+        if self.pieces.is_complete() && self.state == TorrentState::Downloading && self.trouble.is_none() {
+            shared.submit(self.id, Purpose::Sync, Operation::Sync { torrent: self.id });
+        }
+    }
+
+    pub(super) fn handle_synced(&mut self, now: Instant, shared: &mut Shared, result: Result<(), DiskFault>) {
+        match result {
+            Ok(()) if self.state == TorrentState::Downloading => self.completed(now, shared),
+            Ok(()) => {}
+            Err(fault) => self.troubled(now, shared, fault),
+        }
+    }
+
+    /// Everything is there and safe.
+    pub(super) fn completed(&mut self, now: Instant, shared: &mut Shared) {
+        self.state = TorrentState::Seeding;
+        if self.complete_announced {
+            return;
+        }
+        self.complete_announced = true;
+        shared.notify(Notice::Complete { torrent: self.id, downloaded: self.downloaded_any });
+        if self.downloaded_any {
+            self.announce_completed(now, shared);
+        }
+        self.close_useless(now, shared);
+    }
+}

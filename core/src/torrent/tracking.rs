@@ -1,0 +1,120 @@
+//! The announcer's place in the torrent: its operations go out, its peers come in.
+
+use super::{Purpose, Shared, Torrent};
+use crate::action::Notice;
+use crate::announce::{AnnounceConfig, AnnounceEvent, AnnounceOutput, Announcer, RequestId};
+use crate::event::Outcome;
+use crate::id::TorrentId;
+use crate::metainfo::Metainfo;
+use crate::rng::{Rng, Seed, Stream};
+use crate::time::Instant;
+use crate::tracker::Totals;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+/// The announcer of a new torrent.
+pub(super) fn new_announcer(
+    now: Instant,
+    shared: &Shared,
+    seed: &Seed,
+    id: TorrentId,
+    metainfo: &Metainfo,
+    extra_trackers: Vec<String>,
+) -> Announcer {
+    let mut tiers = metainfo.trackers.clone();
+    tiers.extend(extra_trackers.into_iter().map(|url| vec![url]));
+    let config = AnnounceConfig {
+        info_hash: metainfo.info_hash,
+        peer_id: shared.peer_id,
+        listen_port: shared.config.listen_port,
+        user_agent: shared.config.user_agent.clone(),
+        tiers,
+        stop_timeout: shared.config.shutdown_timeout,
+    };
+    Announcer::new(config, Rng::new(seed, Stream::Announce, id.0), now)
+}
+
+impl Torrent {
+    pub(super) fn start_announcing(&mut self, now: Instant, shared: &mut Shared) {
+        self.announce(now, shared, AnnounceEvent::Start);
+    }
+
+    pub(super) fn announce_completed(&mut self, now: Instant, shared: &mut Shared) {
+        self.announce(now, shared, AnnounceEvent::Completed);
+    }
+
+    pub(super) fn stop_announcing(&mut self, now: Instant, shared: &mut Shared) {
+        self.goodbye_said = false;
+        self.announce(now, shared, AnnounceEvent::Stop);
+    }
+
+    /// A tracker is due, or late.
+    pub fn handle_announce_timeout(&mut self, now: Instant, shared: &mut Shared) {
+        self.announce(now, shared, AnnounceEvent::Tick);
+    }
+
+    /// When [`Torrent::handle_announce_timeout`] is due.
+    pub fn next_announce(&self) -> Option<Instant> {
+        self.announcer.poll_timeout()
+    }
+
+    /// Whether a datagram may be a tracker's answer to this torrent.
+    pub fn expects_datagram(&self, from: SocketAddr, bytes: &[u8]) -> bool {
+        self.announcer.expects_datagram(from, bytes)
+    }
+
+    /// A tracker's answer.
+    pub fn handle_datagram(&mut self, now: Instant, shared: &mut Shared, from: SocketAddr, bytes: &[u8]) {
+        self.announce(now, shared, AnnounceEvent::Datagram { from, bytes });
+    }
+
+    pub(super) fn handle_announce_done(
+        &mut self,
+        now: Instant,
+        shared: &mut Shared,
+        request: RequestId,
+        outcome: Outcome,
+    ) {
+        self.announce(now, shared, AnnounceEvent::Done { request, outcome });
+    }
+
+    /// Asks the trackers again when too few peers are left.
+    pub(super) fn request_more_peers(&mut self, now: Instant, shared: &mut Shared) {
+        if self.wants_peers() {
+            self.announce(now, shared, AnnounceEvent::WantPeers);
+        }
+    }
+
+    /// Whether every tracker that knew of us was told that we stop.
+    pub fn is_goodbye_said(&self) -> bool {
+        self.goodbye_said
+    }
+
+    fn announce(&mut self, now: Instant, shared: &mut Shared, event: AnnounceEvent<'_>) {
+        let totals = Totals {
+            uploaded: self.uploaded.total(),
+            downloaded: self.useful_bytes,
+            left: self.metainfo.layout.total_len() - self.pieces.have_bytes(),
+        };
+        self.announcer.handle(now, totals, event);
+        while let Some(output) = self.announcer.poll_output() {
+            match output {
+                AnnounceOutput::Submit { request, operation } => {
+                    shared.submit(self.id, Purpose::Announce(request), operation);
+                }
+                AnnounceOutput::Abort { request } => shared.abort(self.id, request),
+                AnnounceOutput::Datagram { to, bytes } => shared.datagrams.push_back((to, bytes)),
+                AnnounceOutput::Peers(peers) => self.add_candidates(now, shared, &peers),
+                AnnounceOutput::Answered { url, peers, next_in, warning, .. } => {
+                    shared.notify(Notice::TrackerAnswered { torrent: self.id, url, peers, next_in, warning });
+                }
+                AnnounceOutput::Failed { url, reason } => {
+                    shared.notify(Notice::TrackerFailed { torrent: self.id, url, reason });
+                }
+                AnnounceOutput::Stopped => self.goodbye_said = true,
+            }
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! What we give: requests of peers, and who is unchoked.
+
+use super::{Shared, Torrent};
+use crate::action::CloseReason;
+use crate::choker::{Chokee, pick_changes};
+use crate::fault::{DiskFault, LinkFault, PeerFault};
+use crate::id::ConnId;
+use crate::peer::{Peer, Stage};
+use crate::time::Instant;
+use crate::view::TorrentState;
+use crate::wire::{BlockRequest, Message};
+use alloc::vec::Vec;
+
+/// Requests that a peer may have waiting here; we announce it (BEP 10 `reqq`).
+pub(super) const MAX_QUEUED_REQUESTS: usize = 500;
+/// What is sent in spite of what we announced is borne up to here, then the connection ends: common clients ask for up to 2,000.
+const MAX_REQUESTS_BORNE: usize = 2000;
+/// The longest request we answer: BEP 3's customary bound; everyone asks for 16 KiB.
+const MAX_REQUEST_LEN: u32 = 128 * 1024;
+/// Payload given to the driver and not yet taken by the network, per peer: enough for 100 MiB/s at 5 ms.
+const MAX_UNFLUSHED_BYTES: u64 = 512 * 1024;
+
+impl Torrent {
+    pub(super) fn handle_request(
+        &mut self,
+        now: Instant,
+        shared: &mut Shared,
+        conn: ConnId,
+        request: BlockRequest,
+    ) -> Result<(), CloseReason> {
+        let BlockRequest { piece, begin, len } = request;
+        let end = begin.checked_add(len).ok_or(PeerFault::BadRequest)?;
+        if len == 0 || len > MAX_REQUEST_LEN || end > self.metainfo.layout.len_of(piece) {
+            return Err(PeerFault::BadRequest.into());
+        }
+        let Some(peer) = self.peers.get_mut(&conn) else { return Ok(()) };
+        if peer.uploads.len() >= MAX_REQUESTS_BORNE {
+            return Err(PeerFault::TooManyRequests.into());
+        }
+        if peer.am_choking || !self.pieces.have().get(piece) {
+            // It may not know yet that it is choked; but a peer that never listens is a flood.
+            peer.redundant()?;
+            reject(peer, now, request);
+            shared.announce_tx(peer);
+            return Ok(());
+        }
+        if peer.uploads.contains(&request) {
+            peer.redundant()?;
+            return Ok(());
+        }
+        peer.uploads.push_back(request);
+        self.pump_uploads(now, shared, conn);
+        Ok(())
+    }
+
+    pub(super) fn handle_cancel(&mut self, now: Instant, shared: &mut Shared, conn: ConnId, request: BlockRequest) {
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        if let Some(at) = peer.uploads.iter().position(|r| *r == request) {
+            peer.uploads.remove(at);
+            // BEP 6: a cancelled request too is answered exactly once.
+            reject(peer, now, request);
+            shared.announce_tx(peer);
+        }
+    }
+
+    /// Moves requests into the send queue as far as the network keeps up.
+    pub(super) fn pump_uploads(&mut self, now: Instant, shared: &mut Shared, conn: ConnId) {
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        while peer.tx.unflushed_bytes() < MAX_UNFLUSHED_BYTES
+            && let Some(request) = peer.uploads.pop_front()
+        {
+            peer.last_sent = now;
+            peer.tx.push_block(self.id, request);
+        }
+        shared.announce_tx(peer);
+    }
+
+    /// The network took bytes.
+    pub fn handle_flushed(&mut self, now: Instant, shared: &mut Shared, conn: ConnId, bytes: u64) {
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        let payload = peer.tx.flushed(bytes);
+        peer.up.add(payload);
+        self.uploaded.add(payload);
+        self.pump_uploads(now, shared, conn);
+    }
+
+    /// A range that we have could not be read: the disk's fault, and the connection is gone with it.
+    pub fn handle_serve_failed(&mut self, now: Instant, shared: &mut Shared, conn: ConnId, fault: DiskFault) {
+        self.handle_closed(now, shared, conn, LinkFault::Aborted);
+        self.troubled(now, shared, fault);
+    }
+
+    /// Gives the upload slots out.
+    pub(super) fn rechoke(&mut self, now: Instant, shared: &mut Shared) {
+        if !matches!(self.state, TorrentState::Downloading | TorrentState::Seeding | TorrentState::Troubled) {
+            return;
+        }
+        let peers: Vec<Chokee> = self
+            .peers
+            .values()
+            .filter(|peer| peer.stage == Stage::Live)
+            .map(|peer| Chokee {
+                conn: peer.conn,
+                interested: peer.peer_interested,
+                unchoked: !peer.am_choking,
+                since: peer.choke_since,
+            })
+            .collect();
+        for (conn, unchoke) in pick_changes(now, &peers, shared.config.upload_slots) {
+            let Some(peer) = self.peers.get_mut(&conn) else { continue };
+            peer.am_choking = !unchoke;
+            peer.choke_since = now;
+            if unchoke {
+                peer.send(now, &Message::Unchoke);
+            } else {
+                peer.send(now, &Message::Choke);
+                let waiting: Vec<BlockRequest> = peer.uploads.drain(..).collect();
+                waiting.into_iter().for_each(|request| reject(peer, now, request));
+            }
+            shared.announce_tx(peer);
+        }
+    }
+}
+
+fn reject(peer: &mut Peer, now: Instant, request: BlockRequest) {
+    if peer.fast {
+        peer.send(now, &Message::RejectRequest(request));
+    }
+}

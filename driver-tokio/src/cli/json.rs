@@ -1,0 +1,257 @@
+//! What `--json` prints: one JSON object per line on standard output.
+//!
+//! Each object names its kind in `event`; the kinds and fields are those of [`Line`]. Fields may be added, never renamed. Units stand in the
+//! names: `_bytes`, `_s` (seconds), `_rate` (bytes per second). Text from outside is cleaned as it is for a terminal.
+
+use super::progress;
+use super::text::clean;
+use sameseed_core::action::Notice;
+use sameseed_core::id::PeerId;
+use sameseed_core::view::{TorrentState, TorrentView};
+use serde::Serialize;
+use std::net::SocketAddr;
+
+/// One line.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub(crate) enum Line {
+    /// The first line of a run.
+    Started {
+        name: String,
+        info_hash: String,
+        total_bytes: u64,
+        pieces: u32,
+        files: usize,
+        dir: String,
+        /// The TCP port that other peers can dial.
+        listen_port: u16,
+    },
+    /// Where the torrent stands; once a second.
+    Status {
+        /// `checking`, `downloading`, `seeding`, `troubled` or `stopped`.
+        state: &'static str,
+        pieces: u32,
+        have_pieces: u32,
+        /// Pieces looked at, while checking.
+        checked_pieces: u32,
+        total_bytes: u64,
+        have_bytes: u64,
+        downloaded_bytes: u64,
+        wasted_bytes: u64,
+        uploaded_bytes: u64,
+        down_rate: u64,
+        up_rate: u64,
+        peers: u32,
+        seeds: u32,
+        candidates: u32,
+        /// Null when it cannot be told.
+        eta_s: Option<u64>,
+    },
+    /// The check of what was on disk has ended.
+    Checked { have_pieces: u32 },
+    /// A piece was verified and written.
+    PieceVerified { piece: u32 },
+    /// A piece failed its hash and is fetched again.
+    PieceFailed { piece: u32 },
+    /// Every piece is there.
+    Complete {
+        /// False when the check found everything.
+        downloaded: bool,
+    },
+    /// A peer shook hands.
+    PeerConnected {
+        conn: String,
+        addr: SocketAddr,
+        /// Its 20 bytes, those that are not ASCII escaped as `\xNN`.
+        peer_id: String,
+    },
+    /// A peer is gone.
+    PeerGone {
+        conn: String,
+        /// Null when it was not our decision.
+        reason: Option<String>,
+    },
+    /// An address will not be spoken to again.
+    Banned { addr: SocketAddr },
+    /// A tracker answered.
+    TrackerAnswered { url: String, peers: u32, next_in_s: u64, warning: Option<String> },
+    /// A tracker could not be asked, or refused.
+    TrackerFailed { url: String, reason: String },
+    /// The disk refused.
+    DiskTrouble { path: String, kind: String, detail: String },
+    /// The torrent was not added: it is there already, or everything is stopping.
+    Refused,
+    /// All has stopped in good order.
+    ShutDown,
+    /// The last line of a run.
+    Ended {
+        /// The code that the process exits with.
+        exit_code: u8,
+        /// Null when the work was done.
+        error: Option<String>,
+    },
+}
+
+impl Line {
+    /// The object, without a line feed.
+    pub(crate) fn to_json(&self) -> String {
+        // Strings and numbers only: there is nothing in a `Line` that JSON cannot say.
+        serde_json::to_string(self).unwrap_or_else(|error| format!(r#"{{"event":"internal_error","error":"{error}"}}"#))
+    }
+}
+
+impl From<&TorrentView> for Line {
+    fn from(view: &TorrentView) -> Line {
+        Line::Status {
+            state: state(view.state),
+            pieces: view.pieces,
+            have_pieces: view.have,
+            checked_pieces: view.checked,
+            total_bytes: view.total_bytes,
+            have_bytes: view.have_bytes,
+            downloaded_bytes: view.downloaded_bytes,
+            wasted_bytes: view.wasted_bytes,
+            uploaded_bytes: view.uploaded_bytes,
+            down_rate: view.down_rate,
+            up_rate: view.up_rate,
+            peers: view.peers,
+            seeds: view.seeds,
+            candidates: view.candidates,
+            eta_s: progress::eta(view).map(|eta| eta.as_secs()),
+        }
+    }
+}
+
+impl From<&Notice> for Line {
+    fn from(notice: &Notice) -> Line {
+        match notice {
+            Notice::Checked { have, .. } => Line::Checked { have_pieces: *have },
+            Notice::PieceVerified { piece, .. } => Line::PieceVerified { piece: piece.0 },
+            Notice::PieceFailed { piece, .. } => Line::PieceFailed { piece: piece.0 },
+            Notice::Complete { downloaded, .. } => Line::Complete { downloaded: *downloaded },
+            Notice::PeerConnected { conn, addr, peer_id, .. } => {
+                Line::PeerConnected { conn: conn.to_string(), addr: *addr, peer_id: escaped(peer_id) }
+            }
+            Notice::PeerGone { conn, closed, .. } => {
+                Line::PeerGone { conn: conn.to_string(), reason: closed.map(|reason| reason.to_string()) }
+            }
+            Notice::Banned { addr, .. } => Line::Banned { addr: *addr },
+            Notice::TrackerAnswered { url, peers, next_in, warning, .. } => Line::TrackerAnswered {
+                url: clean(url),
+                peers: *peers,
+                next_in_s: next_in.as_secs(),
+                warning: warning.as_deref().map(clean),
+            },
+            Notice::TrackerFailed { url, reason, .. } => {
+                Line::TrackerFailed { url: clean(url), reason: clean(&reason.to_string()) }
+            }
+            Notice::DiskTrouble { fault, .. } => Line::DiskTrouble {
+                path: clean(&fault.path),
+                kind: fault.kind.to_string(),
+                detail: clean(&fault.detail),
+            },
+            Notice::Refused { .. } => Line::Refused,
+            Notice::ShutDown => Line::ShutDown,
+        }
+    }
+}
+
+fn state(state: TorrentState) -> &'static str {
+    match state {
+        TorrentState::Checking => "checking",
+        TorrentState::Downloading => "downloading",
+        TorrentState::Seeding => "seeding",
+        TorrentState::Troubled => "troubled",
+        TorrentState::Stopped => "stopped",
+    }
+}
+
+fn escaped(peer_id: &PeerId) -> String {
+    peer_id.0.escape_ascii().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::progress::tests::some_view;
+    use sameseed_core::action::{CloseReason, TrackerFailure};
+    use sameseed_core::fault::{DiskFault, DiskFaultKind};
+    use sameseed_core::id::{ConnId, PieceIndex, TorrentId};
+    use std::time::Duration;
+
+    #[test]
+    fn every_kind_of_line_is_one_line_of_json() {
+        let torrent = TorrentId(0);
+        let addr = SocketAddr::from(([127, 0, 0, 1], 6881));
+        let notices = [
+            Notice::Checked { torrent, have: 3 },
+            Notice::PieceVerified { torrent, piece: PieceIndex(7) },
+            Notice::PieceFailed { torrent, piece: PieceIndex(7) },
+            Notice::Complete { torrent, downloaded: true },
+            Notice::PeerConnected {
+                torrent,
+                conn: ConnId::dialed(1),
+                addr,
+                peer_id: PeerId(*b"-SM0001-\x00\"\n\xff........"),
+            },
+            Notice::PeerGone { torrent, conn: ConnId::dialed(1), closed: Some(CloseReason::Idle) },
+            Notice::PeerGone { torrent, conn: ConnId::accepted(2), closed: None },
+            Notice::Banned { torrent, addr },
+            Notice::TrackerAnswered {
+                torrent,
+                url: String::from("http://t/announce"),
+                peers: 5,
+                next_in: Duration::from_secs(1800),
+                warning: Some(String::from("slow\ndown\u{9b}")),
+            },
+            Notice::TrackerFailed {
+                torrent,
+                url: String::from("udp://t:1"),
+                reason: TrackerFailure::Refused(String::from("no")),
+            },
+            Notice::DiskTrouble {
+                torrent,
+                fault: DiskFault {
+                    kind: DiskFaultKind::Full,
+                    path: String::from("a/b"),
+                    detail: String::from("No space left on device"),
+                },
+            },
+            Notice::Refused { torrent },
+            Notice::ShutDown,
+        ];
+        let mut lines = vec![
+            Line::Started {
+                name: String::from("x"),
+                info_hash: "ab".repeat(20),
+                total_bytes: 10,
+                pieces: 1,
+                files: 1,
+                dir: String::from("."),
+                listen_port: 6881,
+            },
+            Line::from(&some_view()),
+        ];
+        lines.extend(notices.iter().map(Line::from));
+        lines.push(Line::Ended { exit_code: 5, error: Some(String::from("full")) });
+        let lines: Vec<String> = lines.iter().map(Line::to_json).collect();
+        assert!(lines.iter().all(|line| !line.contains('\n') && line.starts_with(r#"{"event":""#)));
+        insta::assert_snapshot!(lines.join("\n"), @r##"
+        {"event":"started","name":"x","info_hash":"abababababababababababababababababababab","total_bytes":10,"pieces":1,"files":1,"dir":".","listen_port":6881}
+        {"event":"status","state":"downloading","pieces":3136,"have_pieces":1568,"checked_pieces":3136,"total_bytes":822083584,"have_bytes":411041792,"downloaded_bytes":400000000,"wasted_bytes":16384,"uploaded_bytes":0,"down_rate":5500000,"up_rate":0,"peers":12,"seeds":3,"candidates":40,"eta_s":75}
+        {"event":"checked","have_pieces":3}
+        {"event":"piece_verified","piece":7}
+        {"event":"piece_failed","piece":7}
+        {"event":"complete","downloaded":true}
+        {"event":"peer_connected","conn":"out1","addr":"127.0.0.1:6881","peer_id":"-SM0001-\\x00\\\"\\n\\xff........"}
+        {"event":"peer_gone","conn":"out1","reason":"nothing heard for too long"}
+        {"event":"peer_gone","conn":"in2","reason":null}
+        {"event":"banned","addr":"127.0.0.1:6881"}
+        {"event":"tracker_answered","url":"http://t/announce","peers":5,"next_in_s":1800,"warning":"slow�down�"}
+        {"event":"tracker_failed","url":"udp://t:1","reason":"the tracker says: no"}
+        {"event":"disk_trouble","path":"a/b","kind":"no space left","detail":"No space left on device"}
+        {"event":"shut_down"}
+        {"event":"ended","exit_code":5,"error":"full"}
+        "##);
+    }
+}

@@ -1,0 +1,86 @@
+//! Torrent files on disk: read with a limit, written whole or not at all.
+
+use super::exit::{Exit, Failure, system_words};
+use sameseed_core::metainfo::{MAX_TORRENT_BYTES, Metainfo, NameRules};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+/// Names of files as this system can hold them, so that what was made or downloaded here by another program is found again.
+const NAME_RULES: NameRules = if cfg!(unix) { NameRules::Posix } else { NameRules::Portable };
+
+/// Reads and parses a torrent file.
+pub(crate) fn load(path: &Path) -> Result<Metainfo, Failure> {
+    let failure = |what: String| Failure::new(Exit::Torrent, format!("{}: {what}", path.display()));
+    let bytes = read(path).map_err(|error| failure(format!("cannot be read: {}", system_words(&error))))?;
+    Metainfo::parse_with(&bytes, NAME_RULES).map_err(|error| failure(error.to_string()))
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    // One byte more than is allowed, for the parser to refuse.
+    File::open(path)?.take(MAX_TORRENT_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Writes `bytes` beside `path` and renames, so that a crash or a full disk never leaves half a torrent file.
+pub(crate) fn save(path: &Path, bytes: &[u8], replace: bool) -> Result<(), Failure> {
+    refuse_existing(path, replace)?;
+    let beside = beside(path);
+    let written = write_new(&beside, bytes).and_then(|()| fs::rename(&beside, path));
+    written.map_err(|error| {
+        // What cannot be written can perhaps not be removed either; the first error is the one that matters.
+        let _ = fs::remove_file(&beside);
+        Failure::new(Exit::Disk, format!("{}: cannot be written: {}", path.display(), system_words(&error)))
+    })
+}
+
+/// An error when `path` exists and must not be replaced.
+pub(crate) fn refuse_existing(path: &Path, replace: bool) -> Result<(), Failure> {
+    if !replace && fs::symlink_metadata(path).is_ok() {
+        let what = format!("{} exists already; --force replaces it, --output names another file", path.display());
+        return Err(Failure::new(Exit::Usage, what));
+    }
+    Ok(())
+}
+
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(format!(".{}.part", std::process::id()));
+    path.with_file_name(name)
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_existing_file_is_replaced_only_when_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.torrent");
+        save(&path, b"one", false).unwrap();
+        assert_eq!(save(&path, b"two", false).unwrap_err().exit, Exit::Usage);
+        assert_eq!(fs::read(&path).unwrap(), b"one");
+        save(&path, b"two", true).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_bad_file_is_named_with_the_reason() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.torrent");
+        fs::write(&path, "d4:infode").unwrap();
+        let missing = load(&dir.path().join("y")).unwrap_err();
+        assert_eq!(missing.exit, Exit::Torrent);
+        assert!(missing.message.ends_with("y: cannot be read: no such file or directory"), "{missing}");
+        assert_eq!(load(&path).unwrap_err().exit, Exit::Torrent);
+        assert_eq!(load(dir.path()).unwrap_err().exit, Exit::Torrent);
+    }
+}

@@ -1,0 +1,7 @@
+//! The program `sameseed`. Everything stands in `cli`.
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}
