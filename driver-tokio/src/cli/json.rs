@@ -79,6 +79,8 @@ pub(crate) enum Line {
     TrackerFailed { url: String, reason: String },
     /// The disk refused.
     DiskTrouble { path: String, kind: String, detail: String },
+    /// The torrent was not taken: it is there already, or everything stops.
+    Refused,
     /// All has stopped in good order.
     ShutDown,
     /// The last line of a run.
@@ -148,6 +150,7 @@ impl From<&Notice> for Line {
                 kind: fault.kind.to_string(),
                 detail: clean(&fault.detail),
             },
+            Notice::Refused { .. } => Line::Refused,
             Notice::ShutDown => Line::ShutDown,
         }
     }
@@ -214,6 +217,7 @@ mod tests {
                     detail: String::from("No space left on device"),
                 },
             },
+            Notice::Refused { torrent },
             Notice::ShutDown,
         ];
         let mut lines = vec![
@@ -246,6 +250,7 @@ mod tests {
         {"event":"tracker_answered","url":"http://t/announce","peers":5,"next_in_s":1800,"warning":"slow�down�"}
         {"event":"tracker_failed","url":"udp://t:1","reason":"the tracker says: no"}
         {"event":"disk_trouble","path":"a/b","kind":"no space left","detail":"No space left on device"}
+        {"event":"refused"}
         {"event":"shut_down"}
         {"event":"ended","exit_code":5,"error":"full"}
         "##);
