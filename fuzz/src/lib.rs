@@ -1,3 +1,8 @@
-//! The property of each fuzz target, apart from the fuzzing engine, so that the corpora are also replayed by an ordinary test.
+//! What the fuzz targets prove, as plain functions that panic when it is not so.
+//!
+//! A module a target. The test package includes this file too, and runs every function over the seeds in `corpus/`.
 
+pub mod bencode;
+pub mod metainfo;
+pub mod tracker_reply;
 pub mod wire_decoder;

@@ -10,14 +10,14 @@
 
 mod attempt;
 mod tracker;
+mod vocabulary;
 
 #[cfg(test)]
 mod tests;
 
-use crate::action::{Operation, TrackerFailure};
+use crate::action::TrackerFailure;
 use crate::event::Outcome;
 use crate::fault::LinkFault;
-use crate::id::{InfoHash, PeerId};
 use crate::rng::Rng;
 use crate::time::{Duration, Instant};
 use crate::tracker::http::Retry;
@@ -26,12 +26,13 @@ use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
 use attempt::{Attempt, Context, Progress};
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 use tracker::Tracker;
 
 pub use crate::tracker::Totals;
 pub use attempt::MAX_REDIRECTS;
 pub use tracker::{MAX_INTERVAL, MIN_INTERVAL};
+pub use vocabulary::{AnnounceConfig, AnnounceEvent, AnnounceOutput, RequestId};
 
 /// Trackers kept of a torrent, the first ones: real lists have some tens, and a hostile one must not make us a flood.
 pub const MAX_TRACKERS: usize = 200;
@@ -47,104 +48,6 @@ pub const MAX_GOODBYES: usize = 20;
 const NUM_WANT_MANY: u32 = 200;
 /// Peers asked for otherwise: what most trackers give anyway.
 const NUM_WANT_FEW: u32 = 50;
-
-/// What an announcer is made of.
-#[derive(Clone, Debug)]
-pub struct AnnounceConfig {
-    /// The torrent.
-    pub info_hash: InfoHash,
-    /// Who we are.
-    pub peer_id: PeerId,
-    /// The port that we announce; 0 when nothing listens.
-    pub listen_port: u16,
-    /// The `User-Agent` header.
-    pub user_agent: String,
-    /// BEP 12 tiers in file order. At most [`MAX_TRACKERS`] of them are used, each URL once.
-    pub tiers: Vec<Vec<String>>,
-    /// How long goodbyes may take after [`AnnounceEvent::Stop`].
-    pub stop_timeout: Duration,
-}
-
-/// Something that the announcer is told.
-#[derive(Debug)]
-pub enum AnnounceEvent<'a> {
-    /// The torrent runs: begin. While goodbyes are under way it cuts them short, and no [`AnnounceOutput::Stopped`] follows.
-    Start,
-    /// The download was completed in this session (not: found complete by the check).
-    Completed,
-    /// The torrent stops: say goodbye. Ends with [`AnnounceOutput::Stopped`].
-    Stop,
-    /// The time named by [`Announcer::poll_timeout`] has come.
-    Tick,
-    /// There are too few peers: ask again as soon as the trackers allow.
-    WantPeers,
-    /// An operation has ended.
-    Done {
-        /// The number given in [`AnnounceOutput::Submit`].
-        request: RequestId,
-        /// How; one of `Resolve` and `Fetch`.
-        outcome: Outcome,
-    },
-    /// A datagram that [`Announcer::expects_datagram`].
-    Datagram {
-        /// Who sent it.
-        from: SocketAddr,
-        /// Its contents.
-        bytes: &'a [u8],
-    },
-}
-
-/// Something that the announcer wants or reports.
-#[derive(Debug)]
-pub enum AnnounceOutput {
-    /// Begin an operation; answer with [`AnnounceEvent::Done`].
-    Submit {
-        /// Its number in this announcer.
-        request: RequestId,
-        /// `Resolve` or `Fetch`.
-        operation: Operation,
-    },
-    /// Give an operation up. Its end is no longer of interest.
-    Abort {
-        /// Its number.
-        request: RequestId,
-    },
-    /// Send a datagram.
-    Datagram {
-        /// Where to.
-        to: SocketAddr,
-        /// What.
-        bytes: Vec<u8>,
-    },
-    /// Peers that a tracker named; never empty. We ourselves may be among them.
-    Peers(Vec<SocketAddr>),
-    /// A tracker answered.
-    Answered {
-        /// Its URL, without query.
-        url: String,
-        /// How many usable peers it named.
-        peers: u32,
-        /// When it will be asked again.
-        next_in: Duration,
-        /// Its `warning message`, cleaned.
-        warning: Option<String>,
-        /// Our address as it sees us (BEP 24).
-        external_ip: Option<IpAddr>,
-    },
-    /// A tracker could not be asked, or refused.
-    Failed {
-        /// Its URL, without query.
-        url: String,
-        /// Why.
-        reason: TrackerFailure,
-    },
-    /// Every tracker that had heard of us has heard `stopped`, or was given up.
-    Stopped,
-}
-
-/// An operation's number, within one announcer; never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RequestId(pub u64);
 
 #[derive(Clone, Debug)]
 enum Phase {
@@ -280,17 +183,11 @@ impl Announcer {
         }
     }
 
-    /// Those that heard `started` (or are just hearing it, with something still missing) are owed a `completed`. All others learn by `left` = 0.
+    /// Who heard `started`, or is just hearing it, is owed a `completed`. All others are told by a `started` with nothing left, which settles it.
     fn note_completed(&mut self) {
-        if self.completed || !matches!(self.phase, Phase::Running) {
-            return;
-        }
-        self.completed = true;
-        for at in 0..self.trackers.len() {
-            let hearing = self.is_busy(at);
-            if let Some(tracker) = self.trackers.get_mut(at) {
-                tracker.owes_completed = tracker.heard_started || hearing;
-            }
+        if !self.completed && matches!(self.phase, Phase::Running) {
+            self.completed = true;
+            self.trackers.iter_mut().for_each(|tracker| tracker.owes_completed = true);
         }
     }
 
@@ -388,7 +285,8 @@ impl Announcer {
                 return;
             }
             let Some(at) = self.round.as_mut().and_then(VecDeque::pop_front) else { return };
-            if self.is_busy(at) {
+            // It may have been told `completed` since the round began.
+            if !self.is_ready(at) {
                 continue;
             }
             // Before `begin`: a failure on the spot sets it back to now.
@@ -399,10 +297,7 @@ impl Announcer {
     }
 
     fn open_round(&mut self) {
-        let ready = |at: &usize| {
-            !self.is_busy(*at) && self.trackers.get(*at).is_some_and(|t| t.is_usable() && t.not_before() <= self.now)
-        };
-        self.round = Some(self.tiers.iter().flatten().copied().filter(ready).collect());
+        self.round = Some(self.tiers.iter().flatten().copied().filter(|at| self.is_ready(*at)).collect());
         self.next_round = None;
         self.settled_by = None;
         self.hedge_at = self.now;
@@ -438,6 +333,11 @@ impl Announcer {
 
     fn is_busy(&self, tracker: usize) -> bool {
         self.attempts.iter().any(|attempt| attempt.tracker == tracker)
+    }
+
+    /// Whether a tracker may take part in a round now.
+    fn is_ready(&self, at: usize) -> bool {
+        !self.is_busy(at) && self.trackers.get(at).is_some_and(|t| t.is_usable() && t.not_before() <= self.now)
     }
 
     /// Whether one more announce may begin. An overdue one makes way.
@@ -522,8 +422,7 @@ impl Announcer {
         match attempt.kind {
             AnnounceKind::Started => tracker.heard_started = true,
             AnnounceKind::Completed => tracker.owes_completed = false,
-            AnnounceKind::Stopped => tracker.heard_started = false,
-            AnnounceKind::Regular => {}
+            AnnounceKind::Stopped | AnnounceKind::Regular => {}
         }
         let url = tracker.shown.clone();
         let peers = u32::try_from(reply.peers.len()).unwrap_or(u32::MAX);

@@ -175,7 +175,8 @@ pub fn encode_response(response: &Response, to: IpAddr) -> Vec<u8> {
             out.extend(ACTION_ANNOUNCE.to_be_bytes());
             out.extend(transaction.to_be_bytes());
             for number in [reply.interval_s, reply.incomplete, reply.complete] {
-                out.extend(u32::try_from(number.unwrap_or(0).max(0)).unwrap_or(u32::MAX).to_be_bytes());
+                let number = number.unwrap_or(0).clamp(i64::from(i32::MIN), i64::from(i32::MAX));
+                out.extend((number as i32).to_be_bytes());
             }
             let to_v4 = to.to_canonical().is_ipv4();
             for peer in reply.peers.iter().filter(|peer| peer.is_ipv4() == to_v4).take(MAX_SERVED_PEERS) {

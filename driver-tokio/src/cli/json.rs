@@ -79,7 +79,7 @@ pub(crate) enum Line {
     TrackerFailed { url: String, reason: String },
     /// The disk refused.
     DiskTrouble { path: String, kind: String, detail: String },
-    /// The torrent was not taken: it is there already, or everything stops.
+    /// The torrent was not added: it is there already, or everything is stopping.
     Refused,
     /// All has stopped in good order.
     ShutDown,

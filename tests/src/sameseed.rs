@@ -1,0 +1,39 @@
+//! `sameseed` itself, in the part of any other client.
+
+use crate::client::LOOPBACK;
+use crate::{Client, Job, Outcome, Process, Role, Running, free_port, sameseed_binary};
+use std::net::SocketAddr;
+use std::process::Command;
+
+/// The program under test.
+#[derive(Clone, Copy, Debug)]
+pub struct Sameseed;
+
+impl Client for Sameseed {
+    fn name(&self) -> &'static str {
+        "sameseed"
+    }
+
+    fn needs(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn start(&self, job: &Job<'_>) -> Outcome<Running> {
+        let port = free_port();
+        let mut command = Command::new(sameseed_binary());
+        command.arg(job.torrent).arg("--dir").arg(job.dir);
+        command.args(["--bind", "127.0.0.1", "--listen-port", &port.to_string(), "--log-level", "debug"]);
+        if job.role == Role::Seeder {
+            command.arg("--seed");
+        }
+        if let Some(peer) = job.peer {
+            command.args(["--peer", &peer.to_string()]);
+        }
+        let process = Process::start(job.stage, &format!("sameseed-{:?}", job.role), command)?;
+        Ok(Running { process, listens: SocketAddr::from((LOOPBACK, port)) })
+    }
+
+    fn leaves_when_complete(&self) -> bool {
+        true
+    }
+}
