@@ -88,7 +88,7 @@ impl Torrent {
         match self.pieces.accept(piece, begin / BLOCK_LEN, block, conn) {
             Ok(()) => {
                 self.cancel_elsewhere(now, shared, incoming.request);
-                self.store(shared, piece, self.starved);
+                self.store(shared, piece, false);
             }
             Err(block) => {
                 self.wasted_bytes += u64::from(len);
