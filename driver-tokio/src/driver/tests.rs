@@ -209,7 +209,7 @@ fn begin(shared: &TestShared) {
 }
 
 async fn settle() {
-    tokio::time::sleep(Duration::from_millis(1)).await;
+    sleep(Duration::from_millis(1)).await;
 }
 
 fn dial() -> Want {
@@ -459,7 +459,7 @@ fn the_timer_fires_when_due_and_an_earlier_wish_counts() {
             begin(&shared);
             settle().await;
             far.write_all(b"hurry").await.unwrap();
-            tokio::time::sleep(Duration::from_secs(3)).await;
+            sleep(Duration::from_secs(3)).await;
         },
     );
     assert_eq!(log[2..4], ["out0 got hurry", "tick at 2000000"]);
