@@ -132,6 +132,11 @@ impl Torrent {
                 self.picker.peer_has(piece);
                 return self.pieces_changed(now, shared, conn);
             }
+            News::NewPieces(pieces) => {
+                peer.counted = Counted::Partial;
+                pieces.iter_ones().for_each(|piece| self.picker.peer_has(piece));
+                return self.pieces_changed(now, shared, conn);
+            }
             News::Requests(request) => return self.handle_request(now, shared, conn, request),
             News::Cancels(request) => self.handle_cancel(now, shared, conn, request),
             News::Rejects(request) => self.handle_reject(shared, conn, request)?,
