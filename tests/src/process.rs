@@ -77,6 +77,11 @@ impl Process {
         deadline.wait_for(&format!("the end of {}", self.name), || Ok(self.child.try_wait()?))
     }
 
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends SIGTERM.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! A tap on the wire: a relay that stands between two peers and counts the bytes that flow from the far one to the near one.
 
-use crate::Outcome;
 use crate::client::LOOPBACK;
+use crate::{Outcome, in_background};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -68,9 +68,4 @@ fn pump(mut from: TcpStream, mut to: TcpStream, count: impl Fn(u64)) {
     // The end of one direction is the end of the connection; it may be closed already.
     let _ = from.shutdown(Shutdown::Both);
     let _ = to.shutdown(Shutdown::Both);
-}
-
-#[expect(clippy::disallowed_methods, reason = "the relay is part of the world around the program under test")]
-fn in_background(work: impl FnOnce() + Send + 'static) {
-    std::thread::spawn(work);
 }
