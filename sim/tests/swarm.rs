@@ -8,6 +8,7 @@ const LEECHERS: usize = 8;
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Runs a scenario twice and prints what it takes to repeat it.
+#[expect(clippy::print_stdout, reason = "what repeats a run is printed before it can fail")]
 fn twice(name: &str, scenario: impl Fn(&mut Swarm)) {
     let seed = std::env::var("SAMESEED_SEED").map_or(1, |seed| seed.parse().expect("a number"));
     println!("repeat with: SAMESEED_SEED={seed} cargo test -p sim --test swarm {name}");
