@@ -37,9 +37,9 @@ pub enum PeerFault {
         /// Its claimed length.
         len: u32,
     },
-    /// A bitfield (or BEP 6 `have all`/`have none`) that is not the first message.
-    #[error("a bitfield that is not the first message")]
-    LateBitfield,
+    /// BEP 6 `have none` that is not the first message: it takes back what was said before.
+    #[error("a `have none` that is not the first message")]
+    LateHaveNone,
     /// A bitfield of the wrong length or with spare bits set.
     #[error("a bitfield that does not fit the torrent")]
     BadBitfield,

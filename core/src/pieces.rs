@@ -193,10 +193,11 @@ impl OpenPiece {
         if !spill {
             return None;
         }
-        // A run that begins where hashing stands will be hashed as soon as the state is home: leave it.
-        let skip = self.hashed_to;
-        let first = (0..self.slots.len() as u32)
-            .find(|b| matches!(self.slots[*b as usize], Slot::Held(_)) && !(self.hash_out && *b == skip))?;
+        // The run that begins where hashing stands is hashed as soon as the state is home: leave it whole.
+        let held = |slot: &Slot| matches!(slot, Slot::Held(_));
+        let next = self.hashed_to as usize;
+        let skip = self.slots[next..].iter().take_while(|slot| held(slot)).count();
+        let first = (next + skip..self.slots.len()).find(|block| held(&self.slots[*block]))? as u32;
         let blocks = self.take_run(first);
         let last = self.ends_at(first, blocks.len());
         Some(Store::Absorb { first, blocks, hash: None, last })
@@ -281,7 +282,7 @@ impl OpenPiece {
 
     /// What has become of it, once nothing is under way.
     pub fn verdict(&self, expected: Digest) -> Option<Verdict> {
-        if self.operations > 0 {
+        if !self.is_quiet() {
             return None;
         }
         if self.lost {
@@ -295,6 +296,11 @@ impl OpenPiece {
         })
     }
 
+    /// Whether no operation of it is under way.
+    pub fn is_quiet(&self) -> bool {
+        self.operations == 0
+    }
+
     /// Who sent its blocks.
     pub fn senders(&self) -> &[ConnId] {
         &self.senders
@@ -303,6 +309,12 @@ impl OpenPiece {
     /// Whether part of it was hashed after a way over the disk, which might be what changed it.
     pub fn was_read_back(&self) -> bool {
         self.read_back
+    }
+
+    /// Gives the piece up: nothing of it goes to the disk any more, and its buffers go `home`.
+    pub fn lose(&mut self, home: impl FnMut(Block)) {
+        self.lost = true;
+        self.drain_held().for_each(home);
     }
 
     /// Takes out the buffers that wait, when the piece is given up.

@@ -180,7 +180,7 @@ impl<M: Machine, N: Net, D: Disk> Shared<M, N, D> {
             Action::Dial { conn, to } => {
                 self.links.insert(conn, Link::default());
                 let Some(me) = self.me.upgrade() else { return };
-                self.tasks.spawn_local(link::dial(me, conn, to));
+                self.spawn(link::dial(me, conn, to));
             }
             Action::Close { conn, reason } => {
                 tracing::debug!(%conn, %reason, "closed by us");
@@ -218,11 +218,11 @@ impl<M: Machine, N: Net, D: Disk> Shared<M, N, D> {
         let Some(me) = self.me.upgrade() else { return };
         match operation {
             Operation::Resolve { host } => {
-                let task = self.tasks.spawn_local(resolve(me, op, host));
+                let task = self.spawn(resolve(me, op, host));
                 self.exchanges.insert(op, Exchange { task, aborted: Outcome::Resolve(Err(LinkFault::Aborted)) });
             }
             Operation::Fetch(fetch) => {
-                let task = self.tasks.spawn_local(exchange(me, op, fetch));
+                let task = self.spawn(exchange(me, op, fetch));
                 self.exchanges.insert(op, Exchange { task, aborted: Outcome::Fetch(Err(LinkFault::Aborted)) });
             }
             operation => self.disk.submit(op, operation),
@@ -300,6 +300,14 @@ impl<M: Machine, N: Net, D: Disk> Shared<M, N, D> {
                 }
             }
         }
+    }
+
+    /// Starts a task. The turn, which joins them all, does not watch an empty set, so the first one wakes it.
+    pub(crate) fn spawn(&mut self, task: impl Future<Output = ()> + 'static) -> AbortHandle {
+        if self.tasks.is_empty() {
+            self.wake_turn();
+        }
+        self.tasks.spawn_local(task)
     }
 
     /// Has the turn look again.

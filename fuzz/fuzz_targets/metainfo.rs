@@ -1,3 +1,4 @@
+//! libFuzzer's way in; the property is in `fuzz/src/metainfo.rs`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| sameseed_fuzz::metainfo::check(data));

@@ -183,17 +183,11 @@ impl Announcer {
         }
     }
 
-    /// Those that heard `started` (or are just hearing it, with something still missing) are owed a `completed`. All others learn by `left` = 0.
+    /// Who heard `started`, or is just hearing it, is owed a `completed`. All others are told by a `started` with nothing left, which settles it.
     fn note_completed(&mut self) {
-        if self.completed || !matches!(self.phase, Phase::Running) {
-            return;
-        }
-        self.completed = true;
-        for at in 0..self.trackers.len() {
-            let hearing = self.is_busy(at);
-            if let Some(tracker) = self.trackers.get_mut(at) {
-                tracker.owes_completed = tracker.heard_started || hearing;
-            }
+        if !self.completed && matches!(self.phase, Phase::Running) {
+            self.completed = true;
+            self.trackers.iter_mut().for_each(|tracker| tracker.owes_completed = true);
         }
     }
 
@@ -291,7 +285,8 @@ impl Announcer {
                 return;
             }
             let Some(at) = self.round.as_mut().and_then(VecDeque::pop_front) else { return };
-            if self.is_busy(at) {
+            // It may have been told `completed` since the round began.
+            if !self.is_ready(at) {
                 continue;
             }
             // Before `begin`: a failure on the spot sets it back to now.
@@ -302,10 +297,7 @@ impl Announcer {
     }
 
     fn open_round(&mut self) {
-        let ready = |at: &usize| {
-            !self.is_busy(*at) && self.trackers.get(*at).is_some_and(|t| t.is_usable() && t.not_before() <= self.now)
-        };
-        self.round = Some(self.tiers.iter().flatten().copied().filter(ready).collect());
+        self.round = Some(self.tiers.iter().flatten().copied().filter(|at| self.is_ready(*at)).collect());
         self.next_round = None;
         self.settled_by = None;
         self.hedge_at = self.now;
@@ -341,6 +333,11 @@ impl Announcer {
 
     fn is_busy(&self, tracker: usize) -> bool {
         self.attempts.iter().any(|attempt| attempt.tracker == tracker)
+    }
+
+    /// Whether a tracker may take part in a round now.
+    fn is_ready(&self, at: usize) -> bool {
+        !self.is_busy(at) && self.trackers.get(at).is_some_and(|t| t.is_usable() && t.not_before() <= self.now)
     }
 
     /// Whether one more announce may begin. An overdue one makes way.
@@ -425,8 +422,7 @@ impl Announcer {
         match attempt.kind {
             AnnounceKind::Started => tracker.heard_started = true,
             AnnounceKind::Completed => tracker.owes_completed = false,
-            AnnounceKind::Stopped => tracker.heard_started = false,
-            AnnounceKind::Regular => {}
+            AnnounceKind::Stopped | AnnounceKind::Regular => {}
         }
         let url = tracker.shown.clone();
         let peers = u32::try_from(reply.peers.len()).unwrap_or(u32::MAX);

@@ -61,6 +61,15 @@ impl World {
         assert!(self.announcer.attempts.len() <= MAX_GOODBYES);
         let busy = matches!(self.announcer.phase, Phase::Running) && self.announcer.attempts.len() > MAX_IN_FLIGHT;
         assert!(!busy, "too many announces at a time");
+        for attempt in &self.announcer.attempts {
+            let tracker = &self.announcer.trackers[attempt.tracker];
+            let early = match attempt.kind {
+                AnnounceKind::Regular => attempt.began < tracker.not_before(),
+                AnnounceKind::Started => attempt.began < tracker.retry_at,
+                AnnounceKind::Completed | AnnounceKind::Stopped => false,
+            };
+            assert!(!early, "a tracker was asked sooner than allowed");
+        }
         assert!(self.open.len() <= self.announcer.attempts.len(), "a request was forgotten");
     }
 
@@ -342,6 +351,9 @@ fn no_redirect_leads_home_or_out_of_tls_or_to_another_protocol() {
         assert_eq!(world.logged("redirected to where we do not go"), 1, "{location}");
     }
     let mut world = World::started(&[&["http://1.0.0.1/announce"]]);
+    world.redirect("1.0.0.1", "http://127.0.0.1/announce");
+    assert_eq!(world.logged("redirected to where we do not go"), 1, "it would be fine in a torrent");
+    let mut world = World::started(&[&["http://1.0.0.1/announce"]]);
     world.redirect("1.0.0.1", "http://rebound.example.com/announce");
     world.resolve("rebound.example.com", Ok(&["10.0.0.1"]));
     assert_eq!(world.logged("redirected to where we do not go"), 1);
@@ -407,6 +419,18 @@ fn a_refusal_is_shown_and_its_wish_respected() {
 }
 
 #[test]
+fn a_tracker_in_its_pause_is_left_out_of_the_round() {
+    let mut world = World::started(&[&["http://1.0.0.1/announce"], &["http://1.0.0.2/announce"]]);
+    world.answer_with("1.0.0.1", 200, b"d14:failure reason4:busy8:retry ini7ee");
+    world.answer_with("1.0.0.2", 200, b"d8:intervali60e5:peers0:e");
+    world.run_to(60);
+    assert!(world.fetch("1.0.0.1").is_none());
+    world.answer_with("1.0.0.2", 200, b"d8:intervali400e5:peers0:e");
+    world.run_to(460);
+    assert!(world.fetch("1.0.0.1").is_some(), "and asked first when it is over");
+}
+
+#[test]
 fn unusable_urls_are_reported_once_and_never_asked() {
     let mut world = World::started(&[&["wss://t.example.com/?passkey=secret", "http://a b/"]]);
     assert_eq!(world.logged("the URL cannot be used"), 2);
@@ -435,6 +459,19 @@ fn completed_is_said_once_to_each_tracker_that_heard_started() {
     world.tell(AnnounceEvent::Completed);
     world.run_to(4000);
     assert_eq!(world.logged("completed"), 3);
+}
+
+#[test]
+fn a_tracker_that_was_just_told_completed_is_not_asked_again_by_the_same_round() {
+    let mut world = World::started(&[&["http://1.0.0.1/announce"], &["http://1.0.0.2/announce"]]);
+    world.run_to(10);
+    world.answer_with("1.0.0.2", 200, b"d8:intervali60e5:peers0:e");
+    world.fail("1.0.0.1");
+    world.run_to(71);
+    world.tell(AnnounceEvent::Completed);
+    world.fail("1.0.0.2");
+    world.fail("1.0.0.1");
+    assert!(world.open.is_empty(), "its pause holds for the round that was under way as well");
 }
 
 #[test]
@@ -494,7 +531,7 @@ fn who_leaves_at_once_after_completing_says_both() {
     world.totals.left = 0;
     world.tell(AnnounceEvent::Completed);
     world.tell(AnnounceEvent::Stop);
-    assert_eq!(event_of(&world.fetch("1.0.0.1").unwrap().1), "completed");
+    assert_eq!((world.logged("completed"), world.logged("abort")), (1, 0));
     world.answer("1.0.0.1");
     assert_eq!(event_of(&world.fetch("1.0.0.1").unwrap().1), "stopped");
     world.answer("1.0.0.1");
@@ -529,8 +566,11 @@ fn the_tracker_id_and_the_key_are_sent_back() {
 #[test]
 fn udp_connects_announces_and_reuses_its_connection_for_a_minute() {
     let mut world = World::started(&[&["udp://1.0.0.1:80/announce?a=b"]]);
-    assert!(matches!(world.serve_udp(), Request::Connect { .. }));
-    let Request::Announce { connection, announce, url_data, .. } = world.serve_udp() else { panic!("not an announce") };
+    let Request::Connect { transaction: first } = world.serve_udp() else { panic!("not a connect") };
+    let Request::Announce { connection, transaction, announce, url_data } = world.serve_udp() else {
+        panic!("not an announce")
+    };
+    assert_ne!(first, transaction, "each packet has a number of its own");
     assert_eq!((connection, announce.kind, announce.num_want), (77, AnnounceKind::Started, 200));
     assert_eq!(announce.totals, world.totals);
     assert_eq!(url_data, b"/announce?a=b");
@@ -633,6 +673,7 @@ fn an_overdue_udp_tracker_makes_way_when_its_place_is_needed() {
     let mut world = World::started(&tiers);
     world.run_to(70);
     assert_eq!(world.logged("udp 1.0.0.8:80 connect"), 1);
+    assert!(world.announcer.trackers[0].retry_at > Instant::ZERO, "which counts as its failure");
     assert_eq!(world.announcer.attempts.len(), MAX_IN_FLIGHT);
 }
 

@@ -47,7 +47,7 @@ pub(super) struct Tracker {
     pub(super) shown: String,
     /// It answered a `started`, and no `stopped` since.
     pub(super) heard_started: bool,
-    /// The download was completed after it heard `started`, and it does not know yet.
+    /// The download was completed in this session, and it has not been told; counts only once it has heard `started`.
     pub(super) owes_completed: bool,
     /// It asked never to be asked again (BEP 31).
     pub(super) never: bool,

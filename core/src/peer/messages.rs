@@ -27,6 +27,8 @@ pub enum News {
     FirstPieces,
     /// It has one more piece.
     NewPiece(PieceIndex),
+    /// It has several more pieces: exactly these.
+    NewPieces(Bitfield),
     /// It asks for a block.
     Requests(BlockRequest),
     /// It no longer wants a block that it asked for.
@@ -75,22 +77,14 @@ impl Peer {
                 if self.has.set(piece) { Ok(News::NewPiece(piece)) } else { self.redundant() }
             }
             Message::Bitfield(bytes) => {
-                if !first {
-                    return Err(PeerFault::LateBitfield);
-                }
-                self.has = Bitfield::from_wire(bytes, pieces).ok_or(PeerFault::BadBitfield)?;
-                Ok(News::FirstPieces)
+                let said = Bitfield::from_wire(bytes, pieces).ok_or(PeerFault::BadBitfield)?;
+                if first { self.first_pieces(said) } else { self.more_pieces(&said) }
             }
             Message::HaveAll | Message::HaveNone if !self.fast => Err(PeerFault::UnexpectedFast),
-            Message::HaveAll | Message::HaveNone => {
-                if !first {
-                    return Err(PeerFault::LateBitfield);
-                }
-                if matches!(message, Message::HaveAll) {
-                    self.has = Bitfield::full(pieces);
-                }
-                Ok(News::FirstPieces)
-            }
+            Message::HaveAll if first => self.first_pieces(Bitfield::full(pieces)),
+            Message::HaveAll => self.more_pieces(&Bitfield::full(pieces)),
+            Message::HaveNone if first => self.first_pieces(Bitfield::empty(pieces)),
+            Message::HaveNone => Err(PeerFault::LateHaveNone),
             Message::Request(request) => Ok(News::Requests(request)),
             Message::Cancel(request) => {
                 self.redundant()?;
@@ -115,6 +109,23 @@ impl Peer {
             }
             Message::Extended { .. } => self.redundant(),
         }
+    }
+
+    fn first_pieces(&mut self, said: Bitfield) -> Result<News, PeerFault> {
+        self.has = said;
+        Ok(News::FirstPieces)
+    }
+
+    /// BEP 3 has the bitfield come first only, but aria2 sends one in place of many `have` messages: it is read as just that.
+    /// A piece that it leaves out is not taken back: no message of BEP 3 can do so.
+    fn more_pieces(&mut self, said: &Bitfield) -> Result<News, PeerFault> {
+        let mut new = Bitfield::empty(self.has.len());
+        said.iter_ones_not_in(&self.has).for_each(|piece| _ = new.set(piece));
+        if new.is_empty_set() {
+            return self.redundant();
+        }
+        new.iter_ones().for_each(|piece| _ = self.has.set(piece));
+        Ok(News::NewPieces(new))
     }
 
     fn introduce(&mut self, theirs: &ExtendedHandshake) {
@@ -161,11 +172,15 @@ mod tests {
     }
 
     #[test]
-    fn a_bitfield_is_legal_only_as_the_first_message() {
+    fn a_late_bitfield_stands_for_many_haves() {
         assert_eq!(peer(false).handle_message(Message::Bitfield(&[0x80, 0])), Ok(News::FirstPieces));
         let mut late = peer(false);
         late.handle_message(Message::Have(PieceIndex(1))).unwrap();
-        assert_eq!(late.handle_message(Message::Bitfield(&[0x80, 0])), Err(PeerFault::LateBitfield));
+        let new = Bitfield::from_wire(&[0b1010_0000, 0], 10).unwrap();
+        assert_eq!(late.handle_message(Message::Bitfield(&[0b1110_0000, 0])), Ok(News::NewPieces(new)));
+        assert_eq!(late.handle_message(Message::Bitfield(&[0b1000_0000, 0])), Ok(News::None));
+        assert_eq!(late.has, Bitfield::from_wire(&[0b1110_0000, 0], 10).unwrap(), "nothing is taken back");
+        assert_eq!(late.handle_message(Message::Bitfield(&[0x80, 1])), Err(PeerFault::BadBitfield));
         assert_eq!(peer(false).handle_message(Message::Bitfield(&[0x80, 1])), Err(PeerFault::BadBitfield));
     }
 
@@ -175,7 +190,10 @@ mod tests {
         let mut fast = peer(true);
         assert_eq!(fast.handle_message(Message::HaveAll), Ok(News::FirstPieces));
         assert!(fast.has.is_full());
-        assert_eq!(fast.handle_message(Message::HaveNone), Err(PeerFault::LateBitfield));
+        assert_eq!(fast.handle_message(Message::HaveNone), Err(PeerFault::LateHaveNone));
+        let mut late = peer(true);
+        assert_eq!(late.handle_message(Message::HaveNone), Ok(News::FirstPieces));
+        assert_eq!(late.handle_message(Message::HaveAll), Ok(News::NewPieces(Bitfield::full(10))));
     }
 
     #[test]

@@ -188,6 +188,7 @@ impl Torrent {
         }
         self.trouble = Some((fault, now + shared.config.disk_retry));
         self.drop_all_requests(shared);
+        self.lose_held(shared);
     }
 
     fn retry_disk(&mut self, now: Instant, shared: &mut Shared) {

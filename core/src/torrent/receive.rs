@@ -88,7 +88,7 @@ impl Torrent {
         match self.pieces.accept(piece, begin / BLOCK_LEN, block, conn) {
             Ok(()) => {
                 self.cancel_elsewhere(now, shared, incoming.request);
-                self.store(shared, piece, self.starved);
+                self.store(shared, piece, false);
             }
             Err(block) => {
                 self.wasted_bytes += u64::from(len);
@@ -130,6 +130,11 @@ impl Torrent {
             News::NewPiece(piece) => {
                 peer.counted = Counted::Partial;
                 self.picker.peer_has(piece);
+                return self.pieces_changed(now, shared, conn);
+            }
+            News::NewPieces(pieces) => {
+                peer.counted = Counted::Partial;
+                pieces.iter_ones().for_each(|piece| self.picker.peer_has(piece));
                 return self.pieces_changed(now, shared, conn);
             }
             News::Requests(request) => return self.handle_request(now, shared, conn, request),

@@ -40,12 +40,6 @@ impl Torrent {
         self.starved
     }
 
-    pub(super) fn fill_if_starved(&mut self, now: Instant, shared: &mut Shared) {
-        if self.starved && shared.pool.free() > 0 {
-            self.fill_all_requests(now, shared);
-        }
-    }
-
     /// Asks one peer for as much as it may be asked for.
     pub(super) fn fill_requests(&mut self, now: Instant, shared: &mut Shared, conn: ConnId) {
         if self.state != TorrentState::Downloading {
@@ -61,7 +55,6 @@ impl Torrent {
             }
             if !shared.pool.reserve() {
                 self.starved = true;
-                self.store_all(shared, true);
                 break;
             }
             let Some((piece, block)) = self.pick_block(now, conn) else {

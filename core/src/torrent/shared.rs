@@ -66,6 +66,9 @@ pub struct Shared {
     /// Hosts whose connections are refused.
     pub banned: BTreeSet<IpAddr>,
     operations: BTreeMap<OpId, (TorrentId, Purpose)>,
+    /// Operations that take blocks to the disk, and those that bring them to stable storage.
+    absorbing: u32,
+    syncing: u32,
     next_op: u64,
     next_conn: u64,
 }
@@ -85,6 +88,8 @@ impl Shared {
             half_open: 0,
             banned: BTreeSet::new(),
             operations: BTreeMap::new(),
+            absorbing: 0,
+            syncing: 0,
             next_op: 0,
             next_conn: 0,
         }
@@ -94,13 +99,24 @@ impl Shared {
     pub fn submit(&mut self, torrent: TorrentId, purpose: Purpose, operation: Operation) {
         let op = OpId(self.next_op);
         self.next_op += 1;
+        match purpose {
+            Purpose::Absorb { .. } => self.absorbing += 1,
+            Purpose::Sync => self.syncing += 1,
+            _ => {}
+        }
         self.operations.insert(op, (torrent, purpose));
         self.actions.push_back(Action::Submit { op, operation });
     }
 
     /// An operation has ended: whose was it?
     pub fn finish(&mut self, op: OpId) -> Option<(TorrentId, Purpose)> {
-        self.operations.remove(&op)
+        let owner = self.operations.remove(&op);
+        match owner {
+            Some((_, Purpose::Absorb { .. })) => self.absorbing -= 1,
+            Some((_, Purpose::Sync)) => self.syncing -= 1,
+            _ => {}
+        }
+        owner
     }
 
     /// Gives an announcer's operation up.
@@ -116,9 +132,14 @@ impl Shared {
         self.operations.len()
     }
 
-    /// Whether disk operations that change something are under way.
+    /// Whether blocks are on their way to the disk: their buffers will come home.
+    pub fn is_absorbing(&self) -> bool {
+        self.absorbing > 0
+    }
+
+    /// Whether something written is not yet safe.
     pub fn is_writing(&self) -> bool {
-        self.operations.values().any(|(_, purpose)| matches!(purpose, Purpose::Absorb { .. } | Purpose::Sync))
+        self.absorbing + self.syncing > 0
     }
 
     /// A fresh number for a dial.

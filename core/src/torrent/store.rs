@@ -37,9 +37,21 @@ impl Torrent {
     }
 
     /// Sends what is due of all pieces to the disk; with `spill`, whatever holds a buffer.
-    pub(super) fn store_all(&mut self, shared: &mut Shared, spill: bool) {
+    pub fn store_all(&mut self, shared: &mut Shared, spill: bool) {
         let holding: Vec<PieceIndex> = self.pieces.holding().collect();
         holding.into_iter().for_each(|piece| self.store(shared, piece, spill));
+    }
+
+    /// The disk refuses: what waits for it goes home, so that other torrents have buffers.
+    pub(super) fn lose_held(&mut self, shared: &mut Shared) {
+        let holding: Vec<PieceIndex> = self.pieces.holding().collect();
+        for piece in holding {
+            let Some(open) = self.pieces.get_mut(piece) else { continue };
+            open.lose(|block| shared.pool.give_back(block));
+            if open.is_quiet() {
+                self.give_up_piece(shared, piece);
+            }
+        }
     }
 
     pub(super) fn handle_absorbed(
@@ -59,9 +71,8 @@ impl Torrent {
         if let Err(fault) = written {
             self.troubled(now, shared, fault);
         }
-        self.store(shared, piece, self.starved);
+        self.store(shared, piece, false);
         self.judge(now, shared, piece);
-        self.fill_if_starved(now, shared);
     }
 
     pub(super) fn handle_read_back(

@@ -22,8 +22,8 @@ The first Ctrl-C (or SIGTERM) says goodbye to trackers and peers, which takes 5 
 A torrent file whose name is that of a command is written with its folder: ./info";
 
 const EXAMPLES: &str = "\
-Download into the current folder; whatever is there already is checked first and kept. Without a terminal a line of progress is printed
-every 10 seconds.
+Download into the current folder; whatever is there already is checked first and kept. Without a terminal a line of \
+progress is printed every 10 seconds.
 
 Examples:
   sameseed debian.torrent

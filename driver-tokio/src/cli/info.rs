@@ -112,8 +112,13 @@ pub(crate) fn summary(metainfo: &Metainfo) -> String {
         count(files, "file"),
         "Pieces",
         layout.piece_count(),
-        size(u64::from(layout.piece_len())),
+        piece_length(layout.piece_len()),
     )
+}
+
+/// Nearly always a power of two: `64 KiB`.
+fn piece_length(len: u32) -> String {
+    if len.is_power_of_two() { size(u64::from(len)).replace(".0 ", " ") } else { format!("{len} bytes") }
 }
 
 /// A moment in UTC: `2026-11-21 03:44 UTC`. Howard Hinnant's algorithm for the Gregorian calendar, years beginning in March.

@@ -7,7 +7,7 @@ use super::exit::{Exit, Failure, system_words};
 use super::json::Line;
 use super::output::{Redrawn, Stream};
 use super::{info, output, progress, signals, text, torrent_file};
-use driver_tokio::{AddTorrentOptions, FileDisk, Session, SessionConfig, StartError, TokioNet};
+use driver_tokio::{AddTorrentOptions, FileDisk, Notices, Session, SessionConfig, StartError, TokioNet};
 use sameseed_core::action::Notice;
 use sameseed_core::metainfo::Metainfo;
 use sameseed_core::view::{TorrentState, TorrentView};
@@ -42,9 +42,14 @@ pub(crate) fn run(file: &Path, args: &RunArgs) -> Result<Exit, Failure> {
         .map_err(|error| Failure::new(Exit::Other, format!("cannot start: {}", system_words(&error))))?;
     runtime.block_on(async {
         let session = start(args).await?;
-        let outcome = follow(&session, metainfo, args, signal).await;
+        let mut notices = session.notices();
+        let mut teller = Teller::new(args.json);
+        let outcome = follow(&session, metainfo, args, signal, &mut notices, &mut teller).await;
         signals::leave_soon(outcome.as_ref().map_or_else(|failure| failure.exit, |exit| *exit));
         session.shutdown().await;
+        while let Some(notice) = notices.try_next() {
+            teller.notice(&notice);
+        }
         outcome
     })
 }
@@ -91,13 +96,13 @@ async fn follow(
     metainfo: Metainfo,
     args: &RunArgs,
     mut signal: tokio::sync::oneshot::Receiver<()>,
+    notices: &mut Notices,
+    teller: &mut Teller,
 ) -> Result<Exit, Failure> {
-    let mut teller = Teller::new(args.json);
     teller.started(&metainfo, args, session.port());
     let mut patience = Patience::new(&metainfo, args);
     let name = text::clean(&metainfo.name);
     let ended = || Failure::new(Exit::Other, "the session ended by itself");
-    let mut notices = session.notices();
     let torrent = session
         .add(AddTorrentOptions {
             peers: args.peers.clone(),
@@ -113,6 +118,7 @@ async fn follow(
         tokio::select! {
             biased;
             _ = &mut signal => {
+                teller.stopping(&name);
                 return match complete {
                     true => Ok(Exit::Done),
                     false => Err(Failure::new(
@@ -201,6 +207,13 @@ impl Teller {
             self.line.draw(&line);
         } else if self.looks.is_multiple_of(PRINT_EVERY_LOOKS) {
             output::line(&progress::line(view, None));
+        }
+    }
+
+    fn stopping(&mut self, name: &str) {
+        if !self.json {
+            self.line
+                .draw(&text::cut(&format!("{name}: saying goodbye; Ctrl-C again leaves at once"), self.line.columns()));
         }
     }
 

@@ -1,7 +1,7 @@
 //! UDP on top of the swarms (BEP 15): a datagram in, at most one out, never to an address that is not proved.
 //!
 //! Pure. A connection id is a keyed hash of the sender's address and the minute, so the tracker remembers nothing of those who only connect, and
-//! a forged sender costs one reply no longer than the request.
+//! a forged sender costs one reply no longer than the request. Written apart from core's codec, so that each is checked by the other.
 
 use super::http::put_compact;
 use super::swarm::{Announce, Counts, Moment, Swarms};

@@ -165,15 +165,15 @@ fn start_tasks<M: Machine, N: Net, D: Disk>(
 ) {
     let mut now = shared.borrow_mut();
     for listener in listeners {
-        now.tasks.spawn_local(accept(shared.clone(), listener));
+        now.spawn(accept(shared.clone(), listener));
     }
     for socket in sockets {
         let Ok(local) = socket.local_addr() else { continue };
         let number = now.udp.len();
         now.udp.push(UdpQueue { local, waiting: Default::default(), waker: None });
         let socket = Rc::new(socket);
-        now.tasks.spawn_local(receive_datagrams(shared.clone(), socket.clone()));
-        now.tasks.spawn_local(send_datagrams(shared.clone(), number, socket));
+        now.spawn(receive_datagrams(shared.clone(), socket.clone()));
+        now.spawn(send_datagrams(shared.clone(), number, socket));
     }
 }
 
@@ -200,7 +200,7 @@ async fn accept<M: Machine, N: Net, D: Disk>(shared: Rc<RefCell<Shared<M, N, D>>
             Ok((stream, from)) => {
                 let mut now = shared.borrow_mut();
                 if let Some(conn) = now.accepted(from) {
-                    now.tasks.spawn_local(link::serve(shared.clone(), conn, stream));
+                    now.spawn(link::serve(shared.clone(), conn, stream));
                 }
             }
             Err(error) => {
@@ -367,3 +367,6 @@ impl<M: Machine, N: Net, D: Disk> Turn<'_, M, N, D> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
