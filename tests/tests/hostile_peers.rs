@@ -15,6 +15,8 @@ const KIB: usize = 1024;
 const PIECE_BYTES: usize = 64 * KIB;
 /// The honest peer's pause and the transfer, on a busy machine.
 const SOON_S: u64 = 10;
+/// Peers that the program serves at a time.
+const UPLOAD_SLOTS: u32 = 8;
 /// A request that nobody answers is given to another after 30 s at most.
 const SNUBBED_S: u64 = 45;
 
@@ -379,12 +381,14 @@ fn against_a_seed(rows: &mut Rows) {
         std::mem::forget(link);
         Ok(())
     });
-    row("fifty_peers_that_ask_and_never_read", |seed, sample| {
-        for _ in 0..50 {
+    row("as_many_peers_that_never_read_as_it_serves_at_a_time", |seed, sample| {
+        for _ in 0..UPLOAD_SLOTS {
             let mut link = dial(seed, sample)?;
             link.send(id::INTERESTED, &[])?;
-            for n in 0..1900u32 {
-                link.send_numbers(id::REQUEST, [n % 32, (n % 4) * 16_384, 16_384])?;
+            while link.receive()?.0 != id::UNCHOKE {}
+            // More than the buffers of both systems hold.
+            for n in 0..1500u32 {
+                link.send_numbers(id::REQUEST, [n % 32, 0, PIECE_BYTES as u32])?;
             }
             std::mem::forget(link);
         }
