@@ -5,7 +5,7 @@
 use super::upload::MAX_QUEUED_REQUESTS;
 use super::{Shared, Torrent};
 use crate::action::{Action, CloseReason, Notice};
-use crate::candidates::Source;
+use crate::candidates::{Host, Source};
 use crate::fault::{LinkFault, PeerFault};
 use crate::id::ConnId;
 use crate::peer::{Counted, Peer, Stage};
@@ -21,6 +21,8 @@ const MAX_DIALS_PER_SECOND: u32 = 60;
 const KEEP_ALIVE: Duration = Duration::from_secs(100);
 /// A connection shorter than this was of no use: the next try waits longer.
 const USEFUL_AFTER: Duration = Duration::from_secs(30);
+/// A peer that takes nothing of what waits for it is gone after this long: two turns of the choker.
+const UNREAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// While downloading, peers beyond this many are not sought.
 const ENOUGH_PEERS: usize = 40;
 
@@ -44,8 +46,8 @@ impl Torrent {
                 self.candidates.never_again(addr);
                 continue;
             }
-            if shared.banned.contains(&addr.ip()) {
-                self.candidates.ban(addr.ip());
+            if shared.is_banned(addr) {
+                self.candidates.ban(Host::of(addr));
                 continue;
             }
             self.dials_this_second += 1;
@@ -261,6 +263,9 @@ impl Torrent {
         let config = &shared.config;
         for peer in self.peers.values_mut() {
             peer.tick();
+            if peer.tx.unflushed_bytes() == 0 {
+                peer.tx_moved = now;
+            }
             let age = now.since(peer.stage_since);
             match peer.stage {
                 Stage::Dialing if age >= config.dial_timeout => late.push((peer.conn, CloseReason::DialTimeout)),
@@ -269,6 +274,10 @@ impl Torrent {
                 }
                 Stage::Live if now.since(peer.last_heard) >= config.idle_timeout => {
                     late.push((peer.conn, CloseReason::Idle));
+                }
+                // It may go on talking: what it holds is an upload slot, and memory here.
+                Stage::Live if now.since(peer.tx_moved) >= UNREAD_TIMEOUT => {
+                    late.push((peer.conn, CloseReason::NotReading));
                 }
                 Stage::Live => {
                     if !peer.is_idle() && now.since(peer.last_progress) >= config.request_timeout {
@@ -301,7 +310,7 @@ impl Torrent {
         for addr in peers {
             if is_ourselves(shared, *addr) {
                 self.candidates.never_again(*addr);
-            } else if !shared.banned.contains(&addr.ip()) {
+            } else if !shared.is_banned(*addr) {
                 self.candidates.add(now, *addr, Source::Tracker);
             }
         }
