@@ -80,6 +80,8 @@ pub struct Peer {
     pub upload_only: bool,
     /// Its pieces.
     pub has: Bitfield,
+    /// How many of them we lack.
+    pub wanted: u32,
     /// How it stands in the rarity index.
     pub counted: Counted,
     /// We choke it.
@@ -137,6 +139,7 @@ impl Peer {
             client: String::new(),
             upload_only: false,
             has: Bitfield::empty(0),
+            wanted: 0,
             counted: Counted::No,
             am_choking: true,
             am_interested: false,

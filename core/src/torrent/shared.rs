@@ -45,7 +45,7 @@ pub enum Purpose {
 }
 
 /// What all torrents share.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Shared {
     /// The settings.
     pub config: Config,
