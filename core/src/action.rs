@@ -14,7 +14,7 @@ use core::net::SocketAddr;
 use core::ops::Range;
 
 /// Something the driver must do.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Action {
     /// Open a connection; answer with `Event::Dialed`.
     Dial {
@@ -89,7 +89,7 @@ pub enum CloseReason {
 }
 
 /// An operation on files or the network. It owns all that it needs; buffers come home with the outcome.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Operation {
     /// Look at each file of the torrent.
     Stat {

@@ -72,6 +72,15 @@ impl BlockPool {
         self.out
     }
 
+    /// Checks what is kept. For tests and simulators.
+    ///
+    /// # Panics
+    /// With the law that is broken.
+    pub fn check_invariants(&self) {
+        assert!(self.reserved + self.out + self.idle.len() <= 2 * self.capacity, "buffers are bounded");
+        assert!(self.reserved + self.out <= self.capacity, "no more is promised than the pool has");
+    }
+
     /// Reserves one block for a request; `false` when none is free.
     #[must_use]
     pub fn reserve(&mut self) -> bool {

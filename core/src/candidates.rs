@@ -51,15 +51,15 @@ struct Candidate {
 pub struct Candidates {
     known: BTreeMap<SocketAddr, Candidate>,
     queue: BTreeSet<(Instant, u64, SocketAddr)>,
-    /// Whether any address may have failed: only then is it worth a search for one to drop.
-    any_failed: bool,
+    /// Whether any address may have failed or be past use: only then is it worth a search for one to drop.
+    any_useless: bool,
     rng: Rng,
 }
 
 impl Candidates {
     /// None yet.
     pub fn new(rng: Rng) -> Self {
-        Candidates { known: BTreeMap::new(), queue: BTreeSet::new(), any_failed: false, rng }
+        Candidates { known: BTreeMap::new(), queue: BTreeSet::new(), any_useless: false, rng }
     }
 
     /// How many could be dialled now or later.
@@ -84,18 +84,19 @@ impl Candidates {
         self.queue.insert((now, turn, addr));
     }
 
-    /// Makes room by dropping the address that has failed most, when one has failed at all.
+    /// Makes room by dropping an address that is never to be dialled, or else the one that has failed most, when there is one.
     fn evict(&mut self) -> bool {
-        if !self.any_failed {
+        if !self.any_useless {
             return false;
         }
-        let worst = self
-            .known
-            .iter()
-            .filter(|(_, c)| c.failures > 0 && c.source != Source::Hand && matches!(c.state, State::Waiting { .. }))
-            .max_by_key(|(_, c)| c.failures)
-            .map(|(addr, _)| *addr);
-        self.any_failed = worst.is_some();
+        let uselessness = |c: &Candidate| match c.state {
+            State::Never => u32::MAX,
+            State::Waiting { .. } if c.source != Source::Hand => c.failures,
+            State::Waiting { .. } | State::Linked(_) => 0,
+        };
+        let worst = self.known.iter().map(|(addr, c)| (uselessness(c), *addr)).max();
+        let worst = worst.filter(|(uselessness, _)| *uselessness > 0).map(|(_, addr)| addr);
+        self.any_useless = worst.is_some();
         worst.is_some_and(|addr| {
             self.unqueue(addr);
             self.known.remove(&addr).is_some()
@@ -134,24 +135,24 @@ impl Candidates {
         self.unqueue(addr);
         if let Some(candidate) = self.known.get_mut(&addr) {
             candidate.state = State::Never;
+            self.any_useless = true;
         }
     }
 
     /// A connection is gone: the addresses linked over it wait for their next try. `useful` connections start afresh,
     /// others wait twice as long as before.
-    pub fn unlinked(&mut self, now: Instant, conn: ConnId, addr: SocketAddr, useful: bool) {
-        let Some(candidate) = self.known.get_mut(&addr) else { return };
-        if candidate.state != State::Linked(conn) {
-            return;
+    pub fn unlinked(&mut self, now: Instant, conn: ConnId, useful: bool) {
+        // More than one when a peer has several addresses: the others led to the same link.
+        for (addr, candidate) in self.known.iter_mut().filter(|(_, c)| c.state == State::Linked(conn)) {
+            candidate.failures = if useful { 0 } else { candidate.failures.saturating_add(1) };
+            self.any_useless |= !useful;
+            let doublings = candidate.failures.saturating_sub(1).min(16);
+            let wait = (FIRST_WAIT * (1 << doublings)).min(LONGEST_WAIT);
+            let jitter = Duration::from_micros(self.rng.below(wait.as_micros() as u64 / 2));
+            let (at, turn) = (now + wait + jitter, self.rng.next_u64());
+            candidate.state = State::Waiting { at, turn };
+            self.queue.insert((at, turn, *addr));
         }
-        candidate.failures = if useful { 0 } else { candidate.failures.saturating_add(1) };
-        self.any_failed |= !useful;
-        let doublings = candidate.failures.saturating_sub(1).min(16);
-        let wait = (FIRST_WAIT * (1 << doublings)).min(LONGEST_WAIT);
-        let jitter = Duration::from_micros(self.rng.below(wait.as_micros() as u64 / 2));
-        let (at, turn) = (now + wait + jitter, self.rng.next_u64());
-        candidate.state = State::Waiting { at, turn };
-        self.queue.insert((at, turn, addr));
     }
 
     /// Forgets every address that is `banned` and not connected.
@@ -223,14 +224,14 @@ mod tests {
         for (n, wait) in waits.iter_mut().enumerate() {
             let conn = ConnId::dialed(n as u64);
             assert_eq!(c.pop_due(now, conn), Some(addr(2000)));
-            c.unlinked(now, conn, addr(2000), false);
+            c.unlinked(now, conn, false);
             assert_eq!(c.pop_due(now, conn), None);
             *wait = c.next_due().unwrap().since(now).as_secs();
             now = c.next_due().unwrap();
         }
         assert!(waits[3] >= 40 && waits[0] < 8, "{waits:?}");
         c.pop_due(now, ConnId::dialed(9));
-        c.unlinked(now, ConnId::dialed(9), addr(2000), true);
+        c.unlinked(now, ConnId::dialed(9), true);
         assert!(c.next_due().unwrap().since(now) < Duration::from_secs(8));
     }
 
@@ -240,12 +241,36 @@ mod tests {
         c.add(Instant::ZERO, addr(2000), Source::Tracker);
         c.pop_due(Instant::ZERO, ConnId::dialed(0));
         c.never_again(addr(2000));
-        c.unlinked(Instant::ZERO, ConnId::dialed(0), addr(2000), false);
+        c.unlinked(Instant::ZERO, ConnId::dialed(0), false);
         c.add(Instant::ZERO, addr(2000), Source::Tracker);
         assert_eq!(c.waiting(), 0);
         c.add(Instant::ZERO, addr(2001), Source::Tracker);
         c.forget(|banned| banned == addr(2001));
         assert_eq!(c.waiting(), 0);
+    }
+
+    #[test]
+    fn all_addresses_of_one_peer_are_free_again_when_its_link_is_gone() {
+        let mut c = candidates();
+        let (now, conn) = (Instant::ZERO, ConnId::dialed(0));
+        c.add(now, addr(2000), Source::Tracker);
+        c.pop_due(now, conn);
+        c.linked(now, addr(2001), conn);
+        assert_eq!(c.waiting(), 0);
+        c.unlinked(now, conn, true);
+        assert_eq!(c.waiting(), 2);
+    }
+
+    #[test]
+    fn addresses_past_use_make_way_for_new_ones() {
+        let mut c = candidates();
+        for n in 0..MAX_CANDIDATES as u16 {
+            c.add(Instant::ZERO, addr(2000 + n), Source::Tracker);
+            c.pop_due(Instant::ZERO, ConnId::dialed(u64::from(n)));
+            c.never_again(addr(2000 + n));
+        }
+        c.add(Instant::ZERO, addr(9999), Source::Tracker);
+        assert_eq!(c.pop_due(Instant::ZERO, ConnId::dialed(1)), Some(addr(9999)));
     }
 
     #[test]

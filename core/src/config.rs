@@ -28,7 +28,7 @@ pub struct Config {
     pub dial_timeout: Duration,
     /// A handshake must be complete after this long (half-open floods).
     pub handshake_timeout: Duration,
-    /// A peer that says nothing for this long is gone (BEP 3 suggests two minutes).
+    /// A peer that says nothing for this long is gone. Keep-alives come every two minutes (BEP 3), and may be some seconds late.
     pub idle_timeout: Duration,
     /// A request unanswered for this long makes the peer snubbed, and its blocks are asked of others.
     pub request_timeout: Duration,
@@ -55,7 +55,7 @@ impl Default for Config {
             max_half_open: 30,
             dial_timeout: Duration::from_secs(8),
             handshake_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_secs(120),
+            idle_timeout: Duration::from_secs(140),
             request_timeout: Duration::from_secs(30),
             upload_slots: 8,
             check_parallelism: 4,

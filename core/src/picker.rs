@@ -49,6 +49,34 @@ impl Picker {
         self.row.len() as u32
     }
 
+    /// Of those, how many some connected peer has.
+    pub fn reachable_count(&self) -> u32 {
+        if self.complete_peers > 0 { self.missing_count() } else { self.missing_count() - self.bucket_end[0] }
+    }
+
+    /// Whether a piece is missing and not open.
+    pub fn is_missing(&self, piece: PieceIndex) -> bool {
+        !self.taken.get(piece)
+    }
+
+    /// Checks by recount what is kept. For tests and simulators.
+    ///
+    /// # Panics
+    /// With the law that is broken.
+    pub fn check_invariants(&self) {
+        let mut start = 0;
+        for (a, end) in self.bucket_end.iter().enumerate() {
+            for at in start..*end {
+                let piece = self.row[at as usize].0 as usize;
+                assert_eq!(self.place[piece], at, "a missing piece knows its place in the row");
+                assert_eq!(usize::from(self.availability[piece]), a, "a missing piece stands in its bucket");
+            }
+            start = *end;
+        }
+        assert_eq!(start as usize, self.row.len(), "the buckets cover the row");
+        assert_eq!(self.missing_count(), self.taken.len() - self.taken.count(), "the row holds all missing pieces");
+    }
+
     /// A piece is open or had: it is no longer to be picked.
     pub fn remove(&mut self, piece: PieceIndex) {
         if !self.taken.set(piece) {
@@ -171,18 +199,6 @@ mod tests {
         Rng::new(&[3; 32], crate::rng::Stream::Picker, 0)
     }
 
-    /// Recounts what the index claims.
-    fn check(picker: &Picker) {
-        for (at, piece) in picker.row.iter().enumerate() {
-            assert_eq!(picker.place[piece.0 as usize], at as u32);
-            let a = picker.availability[piece.0 as usize] as usize;
-            let start = if a == 0 { 0 } else { picker.bucket_end[a - 1] };
-            assert!((start..picker.bucket_end[a]).contains(&(at as u32)), "piece stands in its bucket");
-        }
-        assert_eq!(picker.row.len() as u32, 20 - picker.taken.count());
-        assert_eq!(*picker.bucket_end.last().unwrap() as usize, picker.row.len());
-    }
-
     proptest! {
         #[test]
         fn the_index_stays_ordered_whatever_happens(ops in proptest::collection::vec((0u8..4, 0u32..20), 0..200)) {
@@ -194,7 +210,7 @@ mod tests {
                     2 => picker.peer_has(PieceIndex(piece)),
                     _ => picker.peer_lost(PieceIndex(piece)),
                 }
-                check(&picker);
+                picker.check_invariants();
             }
         }
     }

@@ -8,10 +8,10 @@ use crate::bitfield::Bitfield;
 use crate::block::Block;
 use crate::event::Hashed;
 use crate::hash::HashState;
-use crate::id::{BLOCK_LEN, ConnId, Digest, PieceIndex};
+use crate::id::{ConnId, Digest, PieceIndex};
 use crate::layout::Layout;
 use crate::time::Instant;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 /// Blocks of a write: 256 KiB. Smaller writes cost up to twice the processor time on common file systems.
@@ -75,6 +75,8 @@ pub enum Verdict {
 pub struct OpenPiece {
     slots: Vec<Slot>,
     missing: u32,
+    /// Buffers that wait here.
+    held: u32,
     /// No slot before this one is missing.
     scan_from: u32,
     hash: HashState,
@@ -96,6 +98,7 @@ impl OpenPiece {
         OpenPiece {
             slots: (0..blocks).map(|_| Slot::Missing).collect(),
             missing: blocks,
+            held: 0,
             scan_from: 0,
             hash: HashState::default(),
             hash_out: false,
@@ -174,6 +177,7 @@ impl OpenPiece {
             self.missing -= 1;
         }
         *slot = Slot::Held(data);
+        self.held += 1;
         if !self.senders.contains(&from) {
             self.senders.push(from);
         }
@@ -190,7 +194,7 @@ impl OpenPiece {
         {
             return Some(store);
         }
-        if !spill {
+        if !spill || self.held == 0 {
             return None;
         }
         // The run that begins where hashing stands is hashed as soon as the state is home: leave it whole.
@@ -248,6 +252,7 @@ impl OpenPiece {
                 }
             }
         }
+        self.held -= run.len() as u32;
         self.operations += 1;
         run
     }
@@ -314,22 +319,55 @@ impl OpenPiece {
     /// Gives the piece up: nothing of it goes to the disk any more, and its buffers go `home`.
     pub fn lose(&mut self, home: impl FnMut(Block)) {
         self.lost = true;
-        self.drain_held().for_each(home);
+        self.drop_held(home);
     }
 
-    /// Takes out the buffers that wait, when the piece is given up.
-    fn drain_held(&mut self) -> impl Iterator<Item = Block> + '_ {
-        self.slots.iter_mut().filter_map(|slot| match core::mem::replace(slot, Slot::Missing) {
-            Slot::Held(block) => Some(block),
-            other => {
-                *slot = other;
-                None
+    /// Whether every block is here: nothing but the disk stands between the piece and its verdict.
+    pub fn is_here(&self) -> bool {
+        self.missing == 0 && !self.slots.iter().any(|slot| matches!(slot, Slot::Requested(_)))
+    }
+
+    /// Takes out the buffers that wait: their blocks are missing again.
+    fn drop_held(&mut self, mut home: impl FnMut(Block)) {
+        for (block, slot) in self.slots.iter_mut().enumerate() {
+            match core::mem::replace(slot, Slot::Missing) {
+                Slot::Held(buffer) => {
+                    home(buffer);
+                    self.missing += 1;
+                    self.held -= 1;
+                    self.scan_from = self.scan_from.min(block as u32);
+                }
+                other => *slot = other,
             }
-        })
+        }
     }
 
-    fn has_held(&self) -> bool {
-        self.slots.iter().any(|slot| matches!(slot, Slot::Held(_)))
+    /// How many peers a block is asked of; `None` when it is here.
+    pub fn asked(&self, block: u32) -> Option<u32> {
+        match self.slots.get(block as usize)? {
+            Slot::Missing => Some(0),
+            Slot::Requested(n) => Some(u32::from(*n)),
+            _ => None,
+        }
+    }
+
+    /// Buffers that wait, and buffers at the disk.
+    pub fn buffers(&self) -> usize {
+        self.slots.iter().filter(|slot| matches!(slot, Slot::Held(_) | Slot::Writing)).count()
+    }
+
+    fn check_invariants(&self) {
+        let count = |is: fn(&Slot) -> bool| self.slots.iter().filter(|slot| is(slot)).count() as u32;
+        assert_eq!(self.missing, count(|s| matches!(s, Slot::Missing)), "missing blocks equal a recount");
+        assert_eq!(self.held, count(|s| matches!(s, Slot::Held(_))), "waiting buffers equal a recount");
+        assert_eq!(self.written, count(|s| matches!(s, Slot::Written)), "written blocks equal a recount");
+        let before = self.slots.iter().take(self.scan_from as usize);
+        assert!(!before.clone().any(|s| matches!(s, Slot::Missing)), "no block before the scan's start is missing");
+        let hashed = self.slots.iter().take(self.hashed_to as usize);
+        let at_disk = |s: &Slot| matches!(s, Slot::Writing | Slot::Written);
+        assert!(hashed.clone().all(at_disk), "what is hashed is at the disk");
+        let idle = self.operations == 0;
+        assert!(!(idle && (self.hash_out || count(|s| matches!(s, Slot::Writing)) > 0)), "who waits has an operation");
     }
 }
 
@@ -340,13 +378,15 @@ pub struct Pieces {
     have: Bitfield,
     have_bytes: u64,
     open: BTreeMap<PieceIndex, OpenPiece>,
+    /// Open pieces with blocks that nobody was asked for: the only ones of interest when a block is picked.
+    wanting: BTreeSet<PieceIndex>,
 }
 
 impl Pieces {
     /// All pieces missing.
     pub fn new(layout: Layout) -> Self {
         let have = Bitfield::empty(layout.piece_count());
-        Pieces { layout, have, have_bytes: 0, open: BTreeMap::new() }
+        Pieces { layout, have, have_bytes: 0, open: BTreeMap::new(), wanting: BTreeSet::new() }
     }
 
     /// The cut into pieces and files.
@@ -372,16 +412,18 @@ impl Pieces {
     /// A piece is verified and written.
     pub fn set_have(&mut self, piece: PieceIndex) {
         self.open.remove(&piece);
+        self.wanting.remove(&piece);
         if self.have.set(piece) {
             self.have_bytes += u64::from(self.layout.len_of(piece));
         }
     }
 
     /// Begins a missing piece.
-    pub fn open(&mut self, piece: PieceIndex) -> &mut OpenPiece {
-        debug_assert!(!self.have.get(piece), "a piece we have is not opened");
+    pub fn open(&mut self, piece: PieceIndex, lease: Option<(ConnId, Instant)>) {
+        assert!(!self.have.get(piece) && !self.open.contains_key(&piece), "only a missing piece is opened");
         let blocks = self.layout.blocks_of(piece);
-        self.open.entry(piece).or_insert_with(|| OpenPiece::new(blocks))
+        self.open.insert(piece, OpenPiece { lease, ..OpenPiece::new(blocks) });
+        self.wanting.insert(piece);
     }
 
     /// An open piece.
@@ -389,9 +431,15 @@ impl Pieces {
         self.open.get(&piece)
     }
 
-    /// An open piece.
-    pub fn get_mut(&mut self, piece: PieceIndex) -> Option<&mut OpenPiece> {
-        self.open.get_mut(&piece)
+    /// Changes an open piece.
+    pub fn update<T>(&mut self, piece: PieceIndex, change: impl FnOnce(&mut OpenPiece) -> T) -> Option<T> {
+        let open = self.open.get_mut(&piece)?;
+        let wanted = open.missing() > 0;
+        let result = change(open);
+        if wanted != (open.missing() > 0) && !self.wanting.remove(&piece) {
+            self.wanting.insert(piece);
+        }
+        Some(result)
     }
 
     /// All open pieces.
@@ -399,9 +447,16 @@ impl Pieces {
         self.open.iter().map(|(piece, open)| (*piece, open))
     }
 
-    /// All open pieces.
-    pub fn iter_open_mut(&mut self) -> impl Iterator<Item = (PieceIndex, &mut OpenPiece)> {
-        self.open.iter_mut().map(|(piece, open)| (*piece, open))
+    /// Open pieces with blocks that nobody was asked for.
+    pub fn iter_wanting(&self) -> impl Iterator<Item = (PieceIndex, &OpenPiece)> {
+        self.wanting.iter().filter_map(|piece| Some((*piece, self.open.get(piece)?)))
+    }
+
+    /// A connection is gone: what it was to fill alone is open to all.
+    pub fn end_leases(&mut self, conn: ConnId) {
+        for open in self.open.values_mut().filter(|open| open.lease.is_some_and(|(holder, _)| holder == conn)) {
+            open.lease = None;
+        }
     }
 
     /// How many are open.
@@ -419,27 +474,37 @@ impl Pieces {
     /// # Errors
     /// The block, when its place is filled or its piece is not open.
     pub fn accept(&mut self, piece: PieceIndex, block: u32, data: Block, from: ConnId) -> Result<(), Block> {
-        match self.open.get_mut(&piece) {
-            Some(open) => open.accept(block, data, from),
-            None => Err(data),
+        if !self.wants(piece, block) {
+            return Err(data);
         }
-    }
-
-    /// The block that begins at `begin`, when a block does.
-    pub fn block_at(&self, piece: PieceIndex, begin: u32, len: u32) -> Option<u32> {
-        let block = begin / BLOCK_LEN;
-        (begin.is_multiple_of(BLOCK_LEN) && len > 0 && self.layout.block_len(piece, block) == len).then_some(block)
+        self.update(piece, |open| open.accept(block, data, from)).unwrap_or(Ok(()))
     }
 
     /// Gives an open piece up: it is missing again. Buffers that wait go to `home`.
     pub fn forget(&mut self, piece: PieceIndex, home: impl FnMut(Block)) -> Option<OpenPiece> {
         let mut open = self.open.remove(&piece)?;
-        open.drain_held().for_each(home);
+        self.wanting.remove(&piece);
+        open.drop_held(home);
         Some(open)
     }
 
     /// Open pieces that hold buffers.
     pub fn holding(&self) -> impl Iterator<Item = PieceIndex> + '_ {
-        self.open.iter().filter(|(_, open)| open.has_held()).map(|(piece, _)| *piece)
+        self.open.iter().filter(|(_, open)| open.held > 0).map(|(piece, _)| *piece)
+    }
+
+    /// Checks by recount what is kept. For tests and simulators.
+    ///
+    /// # Panics
+    /// With the law that is broken.
+    pub fn check_invariants(&self) {
+        let had = self.have.iter_ones().map(|piece| u64::from(self.layout.len_of(piece))).sum::<u64>();
+        assert_eq!(self.have_bytes, had, "bytes had equal a recount");
+        for (piece, open) in &self.open {
+            open.check_invariants();
+            assert!(!self.have.get(*piece), "no piece is open and had");
+            assert_eq!(open.missing() > 0, self.wanting.contains(piece), "pieces to pick blocks from equal a recount");
+        }
+        assert!(self.wanting.iter().all(|piece| self.open.contains_key(piece)), "blocks are picked of open pieces");
     }
 }

@@ -62,7 +62,7 @@ enum Phase {
 }
 
 /// The trackers of one torrent.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Announcer {
     config: AnnounceConfig,
     key: u32,

@@ -55,7 +55,7 @@ pub enum AnnounceEvent<'a> {
 }
 
 /// Something that the announcer wants or reports.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum AnnounceOutput {
     /// Begin an operation; answer with [`AnnounceEvent::Done`].
     Submit {

@@ -13,13 +13,15 @@ use crate::time::Instant;
 use crate::torrent::Shared;
 use crate::wire::{Handshake, Item};
 use alloc::collections::BTreeMap;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 /// How many may wait for a handshake at a time; the oldest makes way for a new one, so that silent ones cannot lock others out.
 const MAX_WAITING: usize = 64;
+/// How many of them may come from one host, so that one host alone pushes out only itself.
+const MAX_WAITING_PER_HOST: usize = 16;
 
 /// The waiting connections. Numbers of accepted connections grow, so the first is the oldest.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Incoming {
     waiting: BTreeMap<ConnId, Peer>,
 }
@@ -31,6 +33,14 @@ impl Incoming {
 
     pub(super) fn remove(&mut self, conn: ConnId) {
         self.waiting.remove(&conn);
+    }
+
+    /// Who makes way for a new one from `host`: of too many the oldest, its own before those of others.
+    fn pick_oldest(&self, host: IpAddr) -> Option<ConnId> {
+        let mut own = self.waiting.values().filter(|peer| peer.addr.ip() == host);
+        let oldest_own = own.next().filter(|_| own.count() + 1 >= MAX_WAITING_PER_HOST);
+        let oldest = || self.waiting.values().next().filter(|_| self.len() >= MAX_WAITING);
+        oldest_own.or_else(oldest).map(|peer| peer.conn)
     }
 
     pub(super) fn next_deadline(&self, config: &Config) -> Option<Instant> {
@@ -67,9 +77,8 @@ impl Engine {
             shared.close(conn, reason);
             return;
         }
-        if self.incoming.len() >= MAX_WAITING
-            && let Some((oldest, _)) = self.incoming.waiting.pop_first()
-        {
+        if let Some(oldest) = self.incoming.pick_oldest(from.ip()) {
+            self.incoming.remove(oldest);
             shared.close(oldest, CloseReason::Full);
         }
         let mut peer = Peer::new(conn, from, now, Stage::Handshaking);

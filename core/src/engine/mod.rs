@@ -3,6 +3,8 @@
 //! The engine decides which torrent an event is for; what the event means is the torrent's business.
 
 mod incoming;
+#[cfg(test)]
+mod tests;
 
 use crate::action::{Action, Destination, Notice, Segment, TxBatch};
 use crate::block::BlockPool;
@@ -46,7 +48,7 @@ pub enum TimerKind {
 /// assert!(engine.poll_action().is_none(), "an engine without torrents has nothing to do");
 /// assert!(engine.poll_timeout().is_none());
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Engine {
     seed: Seed,
     shared: Shared,
@@ -85,6 +87,14 @@ impl Engine {
 
     /// Takes in what happened. Never fails: bad input from outside is an outcome, not an error.
     pub fn handle(&mut self, now: Instant, event: Event<'_>) {
+        if self.stopped {
+            // Nothing is begun any more; but buffers come home.
+            if let Event::Done { op, outcome } = event {
+                self.shared.finish(op);
+                take_home(&mut self.shared.pool, outcome);
+            }
+            return;
+        }
         match event {
             Event::Tick => {}
             Event::Command(command) => self.handle_command(now, command),
@@ -155,6 +165,31 @@ impl Engine {
     /// A picture of the peers of one torrent.
     pub fn peers(&self, torrent: TorrentId) -> Vec<PeerView> {
         self.torrents.get(&torrent).map(Torrent::peer_views).unwrap_or_default()
+    }
+
+    /// Checks the laws that hold between any two events, by recount. For tests, simulators and fuzzers: it looks at everything.
+    ///
+    /// # Panics
+    /// With the law that is broken.
+    pub fn check_invariants(&self) {
+        if self.stopped {
+            return;
+        }
+        let pool = &self.shared.pool;
+        pool.check_invariants();
+        let (mut half_open, mut reserved, mut out) = (0, 0, 0);
+        for (id, torrent) in &self.torrents {
+            torrent.check_invariants();
+            let census = torrent.census();
+            (half_open, reserved, out) = (half_open + census.0, reserved + census.1, out + census.2);
+            assert!(torrent.conns().all(|conn| self.shared.conns.get(&conn) == Some(id)), "a link has one torrent");
+        }
+        let linked: usize = self.torrents.values().map(|torrent| torrent.conns().count()).sum();
+        assert_eq!(linked, self.shared.conns.len(), "links equal a recount");
+        assert_eq!(half_open, self.shared.half_open, "dials under way equal a recount");
+        assert!(half_open <= self.shared.config.max_half_open, "dials under way are bounded");
+        assert_eq!(reserved, pool.reserved(), "a request has one reservation");
+        assert_eq!(out, pool.out(), "buffers are conserved");
     }
 
     fn handle_command(&mut self, now: Instant, command: Command) {

@@ -82,6 +82,8 @@ pub struct Peer {
     pub upload_only: bool,
     /// Its pieces.
     pub has: Bitfield,
+    /// How many of them we lack.
+    pub wanted: u32,
     /// How it stands in the rarity index.
     pub counted: Counted,
     /// We choke it.
@@ -142,6 +144,7 @@ impl Peer {
             client: String::new(),
             upload_only: false,
             has: Bitfield::empty(0),
+            wanted: 0,
             counted: Counted::No,
             am_choking: true,
             am_interested: false,

@@ -6,6 +6,7 @@
 use super::Peer;
 use crate::block::{Block, BlockPool};
 use crate::fault::PeerFault;
+use crate::id::PieceIndex;
 use crate::pipeline::MAX_WINDOW;
 use crate::time::Instant;
 use crate::wire::BlockRequest;
@@ -57,6 +58,11 @@ impl Peer {
         self.requested.iter()
     }
 
+    /// When the oldest of them was sent.
+    pub fn oldest_request(&self) -> Option<Instant> {
+        self.requested.front().map(|outstanding| outstanding.sent)
+    }
+
     /// Whether this block is under way from this peer.
     pub fn is_asked_for(&self, request: BlockRequest) -> bool {
         self.requested.iter().any(|o| o.request == request)
@@ -100,6 +106,18 @@ impl Peer {
         self.incoming = Some(incoming);
     }
 
+    /// The block that is arriving is of no use any more when it is of this piece: its buffer comes back, the rest is swallowed.
+    pub fn disown_incoming(&mut self, piece: PieceIndex) -> Option<Block> {
+        let incoming = self.incoming.as_mut().filter(|incoming| incoming.request.piece == piece)?;
+        incoming.counted = false;
+        incoming.block.take()
+    }
+
+    /// The block that is arriving.
+    pub fn incoming(&self) -> Option<&Incoming> {
+        self.incoming.as_ref()
+    }
+
     /// The block that is arriving.
     pub fn incoming_mut(&mut self) -> Option<&mut Incoming> {
         self.incoming.as_mut()
@@ -107,9 +125,12 @@ impl Peer {
 
     /// More of the block.
     pub fn fill(&mut self, bytes: &[u8]) {
-        self.down_this_second += bytes.len() as u64;
-        self.down.add(bytes.len() as u64);
         let Some(incoming) = &mut self.incoming else { return };
+        // Junk makes nobody a good peer, nor its window wider.
+        if incoming.block.is_some() {
+            self.down_this_second += bytes.len() as u64;
+            self.down.add(bytes.len() as u64);
+        }
         let end = incoming.filled + bytes.len();
         if let Some(room) = incoming.block.as_deref_mut().and_then(|block| block.get_mut(incoming.filled..end)) {
             room.copy_from_slice(bytes);

@@ -23,6 +23,11 @@ pub(super) struct Check {
 }
 
 impl Check {
+    /// Whether operations are under way.
+    pub(super) fn is_busy(&self) -> bool {
+        self.under_way + self.preparing > 0
+    }
+
     /// Pieces looked at.
     pub(super) fn checked(&self) -> u32 {
         self.next - self.under_way

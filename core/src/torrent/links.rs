@@ -23,7 +23,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(100);
 const USEFUL_AFTER: Duration = Duration::from_secs(30);
 /// A peer that takes nothing of what waits for it is gone after this long: two turns of the choker.
 const UNREAD_TIMEOUT: Duration = Duration::from_secs(60);
-/// While downloading, peers beyond this many are not sought.
+/// Peers beyond this many are not sought. Those that came in do not count: else a host could fill our places and keep all others out.
 const ENOUGH_PEERS: usize = 40;
 
 impl Torrent {
@@ -34,7 +34,8 @@ impl Torrent {
         }
         while shared.half_open < shared.config.max_half_open
             && self.dials_this_second < MAX_DIALS_PER_SECOND
-            && self.peers.len() < shared.config.max_connections_per_torrent.min(ENOUGH_PEERS)
+            && self.peers.len() < shared.config.max_connections_per_torrent
+            && self.peers.keys().filter(|conn| conn.is_dialed()).count() < ENOUGH_PEERS
             && shared.conns.len() < shared.config.max_connections
         {
             if self.candidates.next_due().is_none_or(|due| due > now) {
@@ -95,7 +96,7 @@ impl Torrent {
         now: Instant,
         shared: &mut Shared,
         mut peer: Peer,
-        theirs: &Handshake,
+        handshake: &Handshake,
     ) -> Result<(), CloseReason> {
         let conn = peer.conn;
         let same_host = self.peers.values().filter(|other| other.addr.ip() == peer.addr.ip()).count();
@@ -103,8 +104,10 @@ impl Torrent {
         if !self.is_running() {
             return Err(CloseReason::Stopped);
         }
-        // One host may take half of the places, not all.
-        if self.peers.len() >= limit || same_host >= limit.div_ceil(2) {
+        // Some places are for whom we choose ourselves, and one host may take half of the others, not all.
+        let ours = if self.state == TorrentState::Seeding { 0 } else { ENOUGH_PEERS.min(limit / 2) };
+        let (came_in, theirs) = (self.peers.keys().filter(|conn| !conn.is_dialed()).count(), limit - ours);
+        if self.peers.len() >= limit || came_in >= theirs || same_host >= theirs.div_ceil(2) {
             return Err(CloseReason::Full);
         }
         peer.stage = Stage::Handshaking;
@@ -113,7 +116,7 @@ impl Torrent {
         peer.decoder.set_piece_count(self.metainfo.layout.piece_count());
         shared.conns.insert(conn, self.id);
         self.peers.insert(conn, peer);
-        let accepted = self.handle_handshake(now, shared, conn, theirs);
+        let accepted = self.handle_handshake(now, shared, conn, handshake);
         if accepted.is_err() {
             self.peers.remove(&conn);
         }
@@ -226,16 +229,15 @@ impl Torrent {
         }
         let given_up = peer.release(&mut shared.pool);
         self.unrequest(&given_up);
+        self.pieces.end_leases(conn);
+        self.recount_sources();
         self.blame.forget(conn);
-        if let Some(addr) = peer.listen_addr {
-            let nothing_to_trade = peer.is_seed() && self.pieces.is_complete();
-            if closed == Some(CloseReason::Ourselves) || nothing_to_trade {
-                self.candidates.never_again(addr);
-            } else {
-                let useful = peer.stage == Stage::Live && now.since(peer.stage_since) >= USEFUL_AFTER;
-                self.candidates.unlinked(now, conn, addr, useful);
-            }
+        let nothing_to_trade = peer.is_seed() && self.pieces.is_complete();
+        if let Some(addr) = peer.listen_addr.filter(|_| closed == Some(CloseReason::Ourselves) || nothing_to_trade) {
+            self.candidates.never_again(addr);
         }
+        let useful = peer.stage == Stage::Live && now.since(peer.stage_since) >= USEFUL_AFTER;
+        self.candidates.unlinked(now, conn, useful);
         if peer.stage == Stage::Live {
             shared.notify(Notice::PeerGone { torrent: self.id, conn, closed });
         }
@@ -280,7 +282,10 @@ impl Torrent {
                     late.push((peer.conn, CloseReason::NotReading));
                 }
                 Stage::Live => {
-                    if !peer.is_idle() && now.since(peer.last_progress) >= config.request_timeout {
+                    // Also when it delivers others: one block kept back could hold up the whole piece.
+                    let kept_back =
+                        peer.oldest_request().is_some_and(|sent| now.since(sent) >= config.request_timeout * 2);
+                    if kept_back || (!peer.is_idle() && now.since(peer.last_progress) >= config.request_timeout) {
                         snubbing.push(peer.conn);
                     }
                     if now.since(peer.last_sent) >= KEEP_ALIVE {
@@ -294,11 +299,7 @@ impl Torrent {
             self.close(now, shared, conn, reason);
         }
         for conn in snubbing {
-            if let Some(peer) = self.peers.get_mut(&conn) {
-                peer.pipeline.snub();
-                peer.last_progress = now;
-            }
-            self.take_requests_back(shared, conn);
+            self.snub(now, shared, conn);
         }
         for peer in self.peers.values_mut() {
             shared.announce_tx(peer);

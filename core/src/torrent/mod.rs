@@ -21,24 +21,26 @@ use crate::blame::Blame;
 use crate::candidates::{Candidates, Source};
 use crate::event::{AddTorrent, Outcome};
 use crate::fault::DiskFault;
-use crate::id::{ConnId, InfoHash, TorrentId};
+use crate::id::{BLOCK_LEN, ConnId, InfoHash, PieceIndex, TorrentId};
 use crate::metainfo::Metainfo;
 use crate::peer::{Peer, Stage};
 use crate::picker::Picker;
 use crate::pieces::Pieces;
+use crate::pipeline::MAX_WINDOW;
 use crate::rate::Rate;
 use crate::rng::{Rng, Seed, Stream};
 use crate::time::{Duration, Instant};
 use crate::view::{PeerView, TorrentState, TorrentView};
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
+use request::may_ask;
 
 /// How often peers are looked at.
 const TICK: Duration = Duration::from_secs(1);
 
 /// One torrent.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Torrent {
     id: TorrentId,
     metainfo: Metainfo,
@@ -54,6 +56,8 @@ pub struct Torrent {
     announcer: Announcer,
     /// The disk's complaint, and when to try again.
     trouble: Option<(DiskFault, Instant)>,
+    /// Peers that may be asked for blocks.
+    sources: usize,
     /// A request could not be made because the pool was empty.
     starved: bool,
     /// Something was fetched in this session.
@@ -91,6 +95,7 @@ impl Torrent {
             announcer,
             metainfo,
             trouble: None,
+            sources: 0,
             starved: false,
             downloaded_any: false,
             complete_announced: false,
@@ -123,6 +128,8 @@ impl Torrent {
     pub fn stop(&mut self, now: Instant, shared: &mut Shared) {
         self.state = TorrentState::Stopped;
         self.close_all(now, shared);
+        // Pieces that are here are still brought to the disk; of the others nothing would be kept.
+        self.lose_held(shared, |open| !open.is_here());
         self.stop_announcing(now, shared);
     }
 
@@ -187,8 +194,8 @@ impl Torrent {
             self.state = TorrentState::Troubled;
         }
         self.trouble = Some((fault, now + shared.config.disk_retry));
-        self.drop_all_requests(shared);
-        self.lose_held(shared);
+        self.drop_all_requests(now, shared);
+        self.lose_held(shared, |_| true);
     }
 
     fn retry_disk(&mut self, now: Instant, shared: &mut Shared) {
@@ -197,6 +204,8 @@ impl Torrent {
             return;
         }
         match self.state {
+            // Only when all is quiet: a late answer must not be taken for one of the next round.
+            TorrentState::Checking if self.check.is_busy() => {}
             TorrentState::Checking => {
                 self.trouble = None;
                 self.begin_check(shared);
@@ -204,7 +213,7 @@ impl Torrent {
             TorrentState::Troubled => {
                 self.trouble = None;
                 self.state = TorrentState::Downloading;
-                self.store_all(shared, true);
+                self.resume_stores(shared);
                 self.finish_when_complete(shared);
             }
             _ => self.trouble = None,
@@ -234,6 +243,61 @@ impl Torrent {
             candidates: self.candidates.waiting() as u32,
             trouble: self.trouble.as_ref().map(|(fault, _)| fault.clone()),
         }
+    }
+
+    /// Checks by recount what is kept. For tests and simulators.
+    ///
+    /// # Panics
+    /// With the law that is broken.
+    pub fn check_invariants(&self) {
+        self.pieces.check_invariants();
+        self.picker.check_invariants();
+        let total = self.metainfo.layout.piece_count();
+        let known = self.picker.missing_count() + self.pieces.open_count() as u32 + self.pieces.have().count();
+        assert_eq!(known, total, "a piece is in exactly one state");
+        assert!(self.pieces.iter_open().all(|(piece, _)| !self.picker.is_missing(piece)), "no open piece is missing");
+        assert_eq!(self.sources, self.peers.values().filter(|p| may_ask(p)).count(), "sources equal a recount");
+        let mut asked: BTreeMap<(PieceIndex, u32), u32> = BTreeMap::new();
+        for peer in self.peers.values().filter(|peer| peer.stage == Stage::Live) {
+            let wanted = peer.has.iter_ones_not_in(self.pieces.have()).count() as u32;
+            assert_eq!(peer.wanted, wanted, "pieces wanted of a peer equal a recount");
+            assert_eq!(peer.am_interested, wanted > 0, "interested exactly when there is something to want");
+            assert!(peer.requested().len() <= MAX_WINDOW as usize, "no more requests than the window");
+            let arriving = peer.incoming().filter(|incoming| incoming.counted).map(|incoming| incoming.request);
+            let mut own = BTreeSet::new();
+            for request in peer.requested().map(|outstanding| outstanding.request).chain(arriving) {
+                assert!(own.insert(request), "a peer is asked for a block once");
+                assert!(peer.has.get(request.piece), "a peer is asked for what it has");
+                *asked.entry((request.piece, request.begin / BLOCK_LEN)).or_default() += 1;
+            }
+        }
+        for (piece, open) in self.pieces.iter_open() {
+            for block in 0..self.metainfo.layout.blocks_of(piece) {
+                let count = asked.remove(&(piece, block)).unwrap_or(0);
+                // A block that came from one peer may still be arriving from another.
+                assert!(open.asked(block).is_none_or(|n| n == count), "requests under way equal a recount");
+            }
+        }
+        let (pieces, buffers) = (self.pieces.have(), self.buffers());
+        assert!(asked.keys().all(|(piece, _)| pieces.get(*piece)), "nothing is asked for of a missing piece");
+        assert!(self.state != TorrentState::Stopped || self.peers.is_empty(), "a stopped torrent has no peers");
+        assert!(buffers == 0 || !self.check_only, "who only checks holds no buffers");
+    }
+
+    /// Connections that are being dialled, requests under way, and buffers in use: to be compared with what is shared.
+    pub fn census(&self) -> (usize, usize, usize) {
+        let dialing = self.peers.values().filter(|peer| peer.stage == Stage::Dialing).count();
+        (dialing, self.peers.values().map(|peer| peer.requested().len()).sum(), self.buffers())
+    }
+
+    fn buffers(&self) -> usize {
+        let arriving = self.peers.values().filter_map(Peer::incoming).filter(|incoming| incoming.block.is_some());
+        arriving.count() + self.pieces.iter_open().map(|(_, open)| open.buffers()).sum::<usize>()
+    }
+
+    /// Its connections.
+    pub fn conns(&self) -> impl Iterator<Item = ConnId> {
+        self.peers.keys().copied()
     }
 
     /// A picture of its peers.

@@ -60,7 +60,7 @@ impl Torrent {
         let BlockRequest { piece, begin, len } = request;
         let arrival = peer.arrival(request)?;
         let sent = if let Arrival::Requested(sent) = arrival { sent } else { peer.last_progress };
-        let wanted = self.pieces.wants(piece, begin / BLOCK_LEN);
+        let wanted = self.trouble.is_none() && self.pieces.wants(piece, begin / BLOCK_LEN);
         let mut incoming = Incoming { request, sent, block: None, filled: 0, counted: false };
         match arrival {
             Arrival::Requested(_) => {
@@ -70,11 +70,9 @@ impl Torrent {
             Arrival::Late if wanted && shared.pool.reserve() => {
                 incoming.counted = true;
                 incoming.block = Some(shared.pool.take(len));
-                if let Some(open) = self.pieces.get_mut(piece) {
-                    open.request(begin / BLOCK_LEN);
-                }
+                self.pieces.update(piece, |open| open.request(begin / BLOCK_LEN));
             }
-            Arrival::Late | Arrival::Unrequested => self.wasted_bytes += u64::from(len),
+            Arrival::Late | Arrival::Unrequested => {}
         }
         peer.begin_incoming(incoming);
         Ok(())
@@ -84,7 +82,10 @@ impl Torrent {
         let Some(incoming) = self.peers.get_mut(&conn).and_then(|peer| peer.end_incoming(now)) else { return Ok(()) };
         let BlockRequest { piece, begin, len } = incoming.request;
         self.downloaded.add(u64::from(len));
-        let Some(block) = incoming.block else { return Ok(()) };
+        let Some(block) = incoming.block else {
+            self.wasted_bytes += u64::from(len);
+            return Ok(());
+        };
         match self.pieces.accept(piece, begin / BLOCK_LEN, block, conn) {
             Ok(()) => {
                 self.cancel_elsewhere(now, shared, incoming.request);
@@ -111,13 +112,15 @@ impl Torrent {
             News::Choked => {
                 // With BEP 6 each request is still answered: by its block or a reject.
                 if !peer.fast {
-                    self.take_requests_back(shared, conn);
+                    self.take_requests_back(now, shared, conn);
                 }
+                self.recount_sources();
             }
             // Asked for more when all that came was decoded.
-            News::Unchoked => {}
+            News::Unchoked => self.recount_sources(),
             News::InterestChanged => self.rechoke(now, shared),
             News::FirstPieces => {
+                peer.wanted = peer.has.iter_ones_not_in(self.pieces.have()).count() as u32;
                 if peer.has.is_full() {
                     self.picker.complete_peer_came();
                     peer.counted = Counted::Complete;
@@ -129,11 +132,13 @@ impl Torrent {
             }
             News::NewPiece(piece) => {
                 peer.counted = Counted::Partial;
+                peer.wanted += u32::from(!self.pieces.have().get(piece));
                 self.picker.peer_has(piece);
                 return self.pieces_changed(now, shared, conn);
             }
             News::NewPieces(pieces) => {
                 peer.counted = Counted::Partial;
+                peer.wanted += pieces.iter_ones_not_in(self.pieces.have()).count() as u32;
                 pieces.iter_ones().for_each(|piece| self.picker.peer_has(piece));
                 return self.pieces_changed(now, shared, conn);
             }
@@ -156,21 +161,21 @@ impl Torrent {
         if self.pieces.is_complete() && peer.is_seed() {
             return Err(CloseReason::BothComplete);
         }
-        if !peer.am_interested && self.pieces.have().has_any_missing_in(&peer.has) {
-            peer.set_interested(now, true);
-        }
+        peer.set_interested(now, peer.wanted > 0);
         shared.announce_tx(peer);
+        self.recount_sources();
         Ok(())
     }
 
     fn handle_reject(&mut self, shared: &mut Shared, conn: ConnId, request: BlockRequest) -> Result<(), PeerFault> {
         let Some(peer) = self.peers.get_mut(&conn) else { return Ok(()) };
         if peer.drop_request(request) {
-            // A peer that rejects without choking would be asked for the same block again at once, for ever.
-            peer.redundant()?;
             peer.current = None;
             shared.pool.unreserve();
+            // A peer that rejects without choking would be asked for the same block again at once, for ever.
+            let bearable = peer.redundant();
             self.unrequest(&[request]);
+            bearable?;
         } else if !peer.forgive(request) {
             peer.redundant()?;
         }

@@ -7,6 +7,7 @@ use super::{Shared, Torrent};
 use crate::blame::Blame;
 use crate::id::{BLOCK_LEN, ConnId, PieceIndex};
 use crate::peer::{Peer, Stage};
+use crate::pieces::OpenPiece;
 use crate::time::{Duration, Instant};
 use crate::view::TorrentState;
 use crate::wire::{BlockRequest, Message};
@@ -29,10 +30,17 @@ impl Torrent {
             return;
         }
         self.starved = false;
-        let conns: Vec<ConnId> = self.peers.keys().copied().collect();
-        for conn in conns {
+        // Who keeps us waiting comes last: else a block that was just taken back would go there again.
+        let mut conns: Vec<(bool, ConnId)> = self.peers.values().map(|p| (p.pipeline.is_snubbed(), p.conn)).collect();
+        conns.sort_unstable();
+        for (_, conn) in conns {
             self.fill_requests(now, shared, conn);
         }
+    }
+
+    /// Something changed in who may be asked.
+    pub(super) fn recount_sources(&mut self) {
+        self.sources = self.peers.values().filter(|peer| may_ask(peer)).count();
     }
 
     /// Whether a request failed for want of a buffer.
@@ -45,12 +53,13 @@ impl Torrent {
         if self.state != TorrentState::Downloading {
             return;
         }
-        let sources = self.peers.values().filter(|peer| may_ask(peer)).count().max(1);
         // No peer may hold so much of the pool that others cannot be asked.
-        let share = (shared.pool.capacity() / sources).max(4) as u32;
+        let share = (shared.pool.capacity() / self.sources.max(1)).max(4) as u32;
         loop {
             let Some(peer) = self.peers.get(&conn).filter(|peer| may_ask(peer)) else { return };
-            if peer.requested().len() as u32 >= peer.pipeline.window().min(share) {
+            // Who keeps us waiting first finishes what it has begun.
+            let late = peer.pipeline.is_snubbed() && !peer.is_idle();
+            if late || peer.requested().len() as u32 >= peer.pipeline.window().min(share) {
                 break;
             }
             if !shared.pool.reserve() {
@@ -63,9 +72,7 @@ impl Torrent {
             };
             let len = self.metainfo.layout.block_len(piece, block);
             let request = BlockRequest { piece, begin: block * BLOCK_LEN, len };
-            if let Some(open) = self.pieces.get_mut(piece) {
-                open.request(block);
-            }
+            self.pieces.update(piece, |open| open.request(block));
             if let Some(peer) = self.peers.get_mut(&conn) {
                 peer.note_requested(now, request);
                 peer.send(now, &Message::Request(request));
@@ -94,11 +101,11 @@ impl Torrent {
     }
 
     fn first_missing(&mut self, now: Instant, conn: ConnId, piece: PieceIndex) -> Option<u32> {
-        let open = self.pieces.get_mut(piece)?;
+        let open = self.pieces.get(piece)?;
         if is_leased_to_other(open.lease, now, conn) {
             return None;
         }
-        open.first_missing()
+        self.pieces.update(piece, OpenPiece::first_missing)?
     }
 
     /// An open piece with blocks that nobody was asked for. `orphan`: only one that no peer is at.
@@ -108,9 +115,8 @@ impl Torrent {
         if self.blame.is_suspect(conn) && !orphan {
             return None;
         }
-        let candidates = self.pieces.iter_open().filter(|(piece, open)| {
-            open.missing() > 0
-                && peer.has.get(*piece)
+        let candidates = self.pieces.iter_wanting().filter(|(piece, open)| {
+            peer.has.get(*piece)
                 && !is_leased_to_other(open.lease, now, conn)
                 && (open.senders().is_empty() || !self.blame.is_suspect(conn))
         });
@@ -135,15 +141,18 @@ impl Torrent {
         };
         let alone = self.blame.is_suspect(conn) || self.blame.has_failed(piece);
         self.picker.remove(piece);
-        self.pieces.open(piece).lease = alone.then(|| (conn, now + LEASE));
+        self.pieces.open(piece, alone.then(|| (conn, now + LEASE)));
         Some(piece)
     }
 
     fn pick_end_game(&self, now: Instant, conn: ConnId) -> Option<(PieceIndex, u32)> {
-        if self.picker.missing_count() > 0 || self.pieces.iter_open().any(|(_, open)| open.missing() > 0) {
+        // Pieces that nobody here has are not waited for.
+        let reachable = |(piece, _)| self.picker.availability(piece) > 0;
+        if self.picker.reachable_count() > 0 || self.pieces.iter_wanting().any(reachable) {
             return None;
         }
-        let peer = self.peers.get(&conn)?;
+        // Who keeps us waiting would only take up the place of one who does not.
+        let peer = self.peers.get(&conn).filter(|peer| !peer.pipeline.is_snubbed())?;
         let open = self.pieces.iter_open().filter(|(piece, _)| peer.has.get(*piece));
         open.filter(|(_, open)| !is_leased_to_other(open.lease, now, conn))
             .flat_map(|(piece, open)| open.awaited(END_GAME_COPIES).map(move |(block, asked)| (asked, piece, block)))
@@ -155,36 +164,51 @@ impl Torrent {
             .map(|(_, piece, block)| (piece, block))
     }
 
+    /// A peer is too slow: others are asked for what it was asked for, also for the block that is just arriving.
+    pub(super) fn snub(&mut self, now: Instant, shared: &mut Shared, conn: ConnId) {
+        self.take_requests_back(now, shared, conn);
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        peer.pipeline.snub();
+        peer.last_progress = now;
+        if let Some(incoming) = peer.incoming_mut().filter(|incoming| incoming.counted) {
+            incoming.counted = false;
+            let request = incoming.request;
+            self.unrequest(&[request]);
+        }
+    }
+
     /// Takes all requests of one peer back: it choked us, or is too slow.
-    pub(super) fn take_requests_back(&mut self, shared: &mut Shared, conn: ConnId) {
+    pub(super) fn take_requests_back(&mut self, now: Instant, shared: &mut Shared, conn: ConnId) {
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         peer.current = None;
-        let mut given_up = peer.forget_requests();
-        given_up.iter().for_each(|_| shared.pool.unreserve());
-        if let Some(incoming) = peer.incoming_mut()
-            && incoming.counted
-        {
-            incoming.counted = false;
-            given_up.push(incoming.request);
+        let given_up = peer.forget_requests();
+        // Without BEP 6 a choke has made them void already.
+        let void = peer.peer_choking && !peer.fast;
+        for request in &given_up {
+            shared.pool.unreserve();
+            if !void {
+                peer.send(now, &Message::Cancel(*request));
+            }
         }
+        shared.announce_tx(peer);
         self.unrequest(&given_up);
     }
 
     /// These blocks will not come from where they were asked.
     pub(super) fn unrequest(&mut self, requests: &[BlockRequest]) {
         for request in requests {
-            if let Some(open) = self.pieces.get_mut(request.piece) {
+            self.pieces.update(request.piece, |open| {
                 open.unrequest(request.begin / BLOCK_LEN);
                 open.lease = None;
-            }
+            });
         }
     }
 
     /// The disk refuses: nothing more is wanted for now.
-    pub(super) fn drop_all_requests(&mut self, shared: &mut Shared) {
+    pub(super) fn drop_all_requests(&mut self, now: Instant, shared: &mut Shared) {
         let conns: Vec<ConnId> = self.peers.keys().copied().collect();
         for conn in conns {
-            self.take_requests_back(shared, conn);
+            self.take_requests_back(now, shared, conn);
         }
     }
 
@@ -200,7 +224,7 @@ impl Torrent {
     }
 }
 
-fn may_ask(peer: &Peer) -> bool {
+pub(super) fn may_ask(peer: &Peer) -> bool {
     peer.stage == Stage::Live && !peer.peer_choking && peer.am_interested
 }
 

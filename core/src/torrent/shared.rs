@@ -43,7 +43,7 @@ pub enum Purpose {
 }
 
 /// What all torrents share.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Shared {
     /// The settings.
     pub config: Config,

@@ -7,7 +7,7 @@ use crate::event::Hashed;
 use crate::fault::{DiskFault, PeerFault};
 use crate::id::{BLOCK_LEN, ConnId, PieceIndex};
 use crate::peer::Stage;
-use crate::pieces::{Store, Verdict};
+use crate::pieces::{OpenPiece, Store, Verdict};
 use crate::time::Instant;
 use crate::view::TorrentState;
 use crate::wire::Message;
@@ -20,7 +20,7 @@ impl Torrent {
             return;
         }
         let torrent = self.id;
-        while let Some(store) = self.pieces.get_mut(piece).and_then(|open| open.next_store(spill)) {
+        while let Some(store) = self.pieces.update(piece, |open| open.next_store(spill)).flatten() {
             let (purpose, operation) = match store {
                 Store::Absorb { first, blocks, hash, last } => (
                     Purpose::Absorb { piece, first, hashing: hash.is_some() },
@@ -42,13 +42,21 @@ impl Torrent {
         holding.into_iter().for_each(|piece| self.store(shared, piece, spill));
     }
 
-    /// The disk refuses: what waits for it goes home, so that other torrents have buffers.
-    pub(super) fn lose_held(&mut self, shared: &mut Shared) {
+    /// The disk works again: everything goes on where it stood, also pieces that wait for nothing but the disk.
+    pub(super) fn resume_stores(&mut self, shared: &mut Shared) {
+        let open: Vec<PieceIndex> = self.pieces.iter_open().map(|(piece, _)| piece).collect();
+        open.into_iter().for_each(|piece| self.store(shared, piece, false));
+    }
+
+    /// What waits in pieces that will not be completed goes home, so that other torrents have buffers.
+    pub(super) fn lose_held(&mut self, shared: &mut Shared, lost: impl Fn(&OpenPiece) -> bool) {
         let holding: Vec<PieceIndex> = self.pieces.holding().collect();
         for piece in holding {
-            let Some(open) = self.pieces.get_mut(piece) else { continue };
-            open.lose(|block| shared.pool.give_back(block));
-            if open.is_quiet() {
+            if !self.pieces.get(piece).is_some_and(&lost) {
+                continue;
+            }
+            self.pieces.update(piece, |open| open.lose(|block| shared.pool.give_back(block)));
+            if self.pieces.get(piece).is_some_and(OpenPiece::is_quiet) {
                 self.give_up_piece(shared, piece);
             }
         }
@@ -65,9 +73,7 @@ impl Torrent {
     ) {
         let count = blocks.len() as u32;
         blocks.into_iter().for_each(|block| shared.pool.give_back(block));
-        if let Some(open) = self.pieces.get_mut(piece) {
-            open.absorbed(first, count, hash, hashing, written.is_ok());
-        }
+        self.pieces.update(piece, |open| open.absorbed(first, count, hash, hashing, written.is_ok()));
         if let Err(fault) = written {
             self.troubled(now, shared, fault);
         }
@@ -82,9 +88,7 @@ impl Torrent {
         piece: PieceIndex,
         hash: Result<Hashed, DiskFault>,
     ) {
-        if let Some(open) = self.pieces.get_mut(piece) {
-            open.read_back(hash.as_ref().ok().copied());
-        }
+        self.pieces.update(piece, |open| open.read_back(hash.as_ref().ok().copied()));
         if let Err(fault) = hash {
             self.troubled(now, shared, fault);
         }
@@ -126,11 +130,11 @@ impl Torrent {
     fn tell_have(&mut self, now: Instant, shared: &mut Shared, piece: PieceIndex) {
         for peer in self.peers.values_mut().filter(|peer| peer.stage == Stage::Live) {
             peer.send(now, &Message::Have(piece));
-            if peer.am_interested && !self.pieces.have().has_any_missing_in(&peer.has) {
-                peer.set_interested(now, false);
-            }
+            peer.wanted -= u32::from(peer.has.get(piece));
+            peer.set_interested(now, peer.wanted > 0);
             shared.announce_tx(peer);
         }
+        self.recount_sources();
     }
 
     fn piece_bad(&mut self, now: Instant, shared: &mut Shared, piece: PieceIndex) {
@@ -157,9 +161,12 @@ impl Torrent {
         }
     }
 
-    /// An open piece is missing again: what is still asked for of it is called off.
-    fn give_up_piece(&mut self, shared: &mut Shared, piece: PieceIndex) -> Option<crate::pieces::OpenPiece> {
+    /// An open piece is missing again: nothing more of it is expected, and what is just coming is of no use.
+    fn give_up_piece(&mut self, shared: &mut Shared, piece: PieceIndex) -> Option<OpenPiece> {
         for peer in self.peers.values_mut() {
+            if let Some(block) = peer.disown_incoming(piece) {
+                shared.pool.give_back(block);
+            }
             let stale: Vec<_> = peer.requested().map(|o| o.request).filter(|r| r.piece == piece).collect();
             for request in stale {
                 if peer.forget_request(request) {

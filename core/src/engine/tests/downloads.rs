@@ -1,0 +1,319 @@
+//! What is asked for, of whom, and what becomes of the blocks.
+
+use super::config;
+use super::harness::{Said, World};
+use crate::action::{CloseReason, Notice};
+use crate::config::Config;
+use crate::fault::PeerFault;
+use crate::id::{BLOCK_LEN, ConnId, PieceIndex};
+use crate::time::Duration;
+use crate::view::TorrentState;
+use crate::wire::{BlockRequest, Message};
+use alloc::vec::Vec;
+
+const PIECE: u32 = 4 * BLOCK_LEN;
+
+fn complete(world: &World) -> bool {
+    world.torrent().state == TorrentState::Seeding
+}
+
+#[test]
+fn nothing_is_asked_for_while_choked_and_everything_is_fetched_once_unchoked() {
+    let mut world = World::new(6, PIECE, false, config());
+    let peer = world.seed(1, false);
+    assert!(world.news(peer).contains(&Said::Plain("interested")));
+    assert!(world.asked(peer).is_empty());
+    world.say(peer, &Message::Unchoke);
+    assert!(!world.asked(peer).is_empty());
+    world.serve(peer, 1000);
+    assert!(complete(&world));
+    assert_eq!(world.torrent().wasted_bytes, 0);
+    world.audit();
+}
+
+#[test]
+fn a_choke_takes_the_requests_back_and_others_get_them() {
+    let mut world = World::new(1, PIECE, false, config());
+    let (a, b) = (world.seed(1, false), world.seed(2, false));
+    world.say(a, &Message::Unchoke);
+    assert_eq!(world.asked(a).len(), 4);
+    world.say(a, &Message::Choke);
+    assert_eq!(world.pool(), (0, 0));
+    world.say(b, &Message::Unchoke);
+    assert_eq!(world.asked(b).len(), 4);
+    world.serve(b, 4);
+    assert!(complete(&world));
+    world.audit();
+}
+
+#[test]
+fn with_the_fast_extension_a_choke_alone_takes_nothing_back() {
+    let mut world = World::new(1, PIECE, false, config());
+    let a = world.seed(1, true);
+    world.say(a, &Message::Unchoke);
+    world.say(a, &Message::Choke);
+    assert_eq!(world.pool().0, 4, "each request is yet to be answered");
+    for request in world.asked(a) {
+        world.say(a, &Message::RejectRequest(request));
+    }
+    assert_eq!(world.pool(), (0, 0));
+    world.audit();
+}
+
+#[test]
+fn only_pieces_that_the_peer_has_are_asked_for() {
+    let mut world = World::new(8, PIECE, false, config());
+    let peer = world.accept(1);
+    world.shake(peer, 1, false);
+    world.say_bits(peer, |piece| piece == 3);
+    world.say(peer, &Message::Unchoke);
+    world.serve(peer, 100);
+    assert_eq!(world.torrent().have, 1);
+    assert!(world.news(peer).contains(&Said::Plain("not interested")), "there is nothing more to want");
+    world.say(peer, &Message::Have(PieceIndex(5)));
+    assert!(world.news(peer).contains(&Said::Plain("interested")));
+    world.serve(peer, 100);
+    assert_eq!(world.torrent().have, 2);
+    world.audit();
+}
+
+#[test]
+fn a_silent_peer_is_snubbed_and_its_blocks_go_to_others() {
+    let mut world = World::new(1, PIECE, false, config());
+    let (silent, other) = (world.seed(1, false), world.seed(2, false));
+    world.say(silent, &Message::Unchoke);
+    assert_eq!(world.asked(silent).len(), 4);
+    world.pass(Duration::from_secs(31));
+    world.say(other, &Message::Unchoke);
+    world.serve(other, 10);
+    assert!(complete(&world));
+    world.audit();
+}
+
+#[test]
+fn two_silent_peers_cannot_keep_the_last_block_from_a_third() {
+    let mut world = World::new(1, BLOCK_LEN, false, config());
+    let silent = [world.seed(1, false), world.seed(2, false)];
+    silent.iter().for_each(|conn| world.say(*conn, &Message::Unchoke));
+    assert!(silent.iter().all(|conn| world.asked(*conn).len() == 1), "each holds a copy of the one block");
+    let honest = world.seed(3, false);
+    world.say(honest, &Message::Unchoke);
+    for _ in 0..60 {
+        world.pass(Duration::from_secs(1));
+        silent.iter().for_each(|conn| world.say(*conn, &Message::KeepAlive));
+        world.serve(honest, 10);
+    }
+    assert!(complete(&world));
+    world.audit();
+}
+
+#[test]
+fn a_peer_that_gives_others_but_keeps_one_block_back_is_snubbed() {
+    let mut world = World::new(40, BLOCK_LEN, false, config());
+    let peer = world.seed(1, false);
+    world.say(peer, &Message::Unchoke);
+    let kept = world.asked(peer)[0];
+    for _ in 0..62 {
+        world.pass(Duration::from_secs(1));
+        let next = world.asked(peer).into_iter().find(|request| *request != kept);
+        next.into_iter().for_each(|request| world.give(peer, request));
+    }
+    let honest = world.seed(2, false);
+    world.say(honest, &Message::Unchoke);
+    world.serve(honest, 100);
+    assert!(world.torrent().have >= 39);
+    assert!(complete(&world) || !world.asked(honest).is_empty());
+    world.audit();
+}
+
+#[test]
+fn a_peer_that_drips_is_snubbed_and_its_block_goes_to_others() {
+    let mut world = World::new(1, BLOCK_LEN, false, config());
+    let drip = world.seed(1, false);
+    world.say(drip, &Message::Unchoke);
+    let bytes = world.block_bytes(world.asked(drip)[0]);
+    for byte in &bytes[..40] {
+        world.send_bytes(drip, &[*byte]);
+        world.pass(Duration::from_secs(1));
+    }
+    let other = world.seed(2, false);
+    world.say(other, &Message::Unchoke);
+    world.serve(other, 1);
+    assert!(complete(&world));
+    world.audit();
+}
+
+#[test]
+fn end_game_asks_twice_at_most_and_calls_the_other_off() {
+    let mut world = World::new(1, PIECE, false, config());
+    let peers: Vec<ConnId> = (1..=4).map(|host| world.seed(host, true)).collect();
+    peers.iter().for_each(|conn| world.say(*conn, &Message::Unchoke));
+    let copies = |world: &World| peers.iter().map(|conn| world.asked(*conn).len()).sum::<usize>();
+    assert_eq!(copies(&world), 8, "four blocks, two copies");
+    world.serve(peers[0], 3);
+    let cancels: usize =
+        peers.iter().map(|conn| world.news(*conn).iter().filter(|s| matches!(s, Said::Cancel(_))).count()).sum();
+    assert_eq!((cancels, copies(&world)), (3, 2));
+    world.serve(peers[0], 1);
+    assert!(complete(&world));
+    assert_eq!(world.torrent().wasted_bytes, 0);
+    world.audit();
+}
+
+#[test]
+fn end_game_begins_although_a_piece_exists_nowhere() {
+    let mut world = World::new(2, PIECE, false, config());
+    let peers = [world.accept(1), world.accept(2)];
+    for (host, conn) in (1..).zip(peers) {
+        world.shake(conn, host, false);
+        world.say_bits(conn, |piece| piece == 0);
+        world.say(conn, &Message::Unchoke);
+    }
+    assert!(peers.iter().all(|conn| world.asked(*conn).len() == 4));
+    world.audit();
+}
+
+#[test]
+fn a_block_that_comes_late_is_still_taken_when_wanted() {
+    let mut world = World::new(1, PIECE, false, config());
+    let peer = world.seed(1, false);
+    world.say(peer, &Message::Unchoke);
+    let asked = world.asked(peer);
+    world.say(peer, &Message::Choke);
+    asked.into_iter().for_each(|request| world.give(peer, request));
+    assert!(complete(&world));
+    assert_eq!(world.torrent().wasted_bytes, 0);
+    world.audit();
+}
+
+#[test]
+fn blocks_that_nobody_asked_for_are_dropped_and_counted_and_many_end_the_connection() {
+    let mut world = World::new(8, PIECE, false, config());
+    let peer = world.seed(1, false);
+    let request = super::block(0, 0);
+    let bytes = world.block_bytes(request);
+    for n in 1..=32 {
+        world.send_bytes(peer, &bytes);
+        assert_eq!(world.pool(), (0, 0), "nothing is stored");
+        assert_eq!(world.torrent().wasted_bytes, n * u64::from(BLOCK_LEN));
+    }
+    let view = &world.engine.peers(super::harness::TORRENT)[0];
+    assert_eq!(view.down_rate, 0);
+    world.send_bytes(peer, &bytes);
+    assert_eq!(world.closed.get(&peer), Some(&CloseReason::Fault(PeerFault::UnrequestedBlocks)));
+    world.audit();
+}
+
+#[test]
+fn a_block_with_another_length_or_offset_is_not_the_one_asked_for() {
+    let mut world = World::new(2, PIECE, false, config());
+    let peer = world.seed(1, false);
+    world.say(peer, &Message::Unchoke);
+    let asked = world.asked(peer)[0];
+    for wrong in [
+        BlockRequest { len: asked.len - 1, ..asked },
+        BlockRequest { begin: asked.begin + 1, ..asked },
+        BlockRequest { begin: u32::MAX - 3, ..asked },
+        BlockRequest { piece: PieceIndex(77), ..asked },
+    ] {
+        let mut bytes = Vec::new();
+        crate::wire::encode_piece_header(wrong, &mut bytes);
+        bytes.resize(bytes.len() + wrong.len as usize, 0);
+        world.send_bytes(peer, &bytes);
+    }
+    assert!(world.torrent().wasted_bytes > 0 && world.torrent().have == 0);
+    world.serve(peer, 100);
+    assert!(complete(&world));
+    world.audit();
+}
+
+#[test]
+fn a_link_lost_in_mid_block_gives_its_buffers_back() {
+    let mut world = World::new(2, PIECE, false, config());
+    let peer = world.seed(1, false);
+    world.say(peer, &Message::Unchoke);
+    let bytes = world.block_bytes(world.asked(peer)[0]);
+    world.send_bytes(peer, &bytes[..5000]);
+    assert_eq!(world.pool().1, 1);
+    world.drop_link(peer);
+    assert_eq!(world.pool(), (0, 0));
+    world.audit();
+}
+
+#[test]
+fn a_pool_of_one_block_is_enough_whatever_the_order_of_the_disk() {
+    let mut world = World::new(3, PIECE, false, Config { pool_blocks: 1, ..config() });
+    let peers = [world.seed(1, false), world.seed(2, true)];
+    peers.iter().for_each(|conn| world.say(*conn, &Message::Unchoke));
+    for _ in 0..100 {
+        peers.iter().for_each(|conn| world.serve(*conn, 1));
+        world.pass(Duration::from_secs(1));
+    }
+    assert!(complete(&world));
+    world.audit();
+}
+
+#[test]
+fn who_alone_sent_a_bad_piece_is_banned_and_the_piece_comes_from_others() {
+    let mut world = World::new(2, PIECE, false, config());
+    let liar = world.seed(1, false);
+    world.say(liar, &Message::Unchoke);
+    while let Some(request) = world.asked(liar).first().copied() {
+        world.give_corrupt(liar, request);
+    }
+    assert_eq!(world.closed.get(&liar), Some(&CloseReason::Fault(PeerFault::CorruptPiece)));
+    assert!(world.notices.iter().any(|notice| matches!(notice, Notice::Banned { .. })));
+    let again = world.accept(1);
+    assert_eq!(world.closed.get(&again), Some(&CloseReason::Banned));
+    let honest = world.seed(2, false);
+    world.say(honest, &Message::Unchoke);
+    world.serve(honest, 100);
+    assert!(complete(&world));
+    world.audit();
+}
+
+#[test]
+fn nobody_is_banned_for_a_piece_that_several_filled_and_the_liar_is_found_all_the_same() {
+    let mut world = World::new(6, PIECE, false, config());
+    let (liar, honest) = (world.seed(1, false), world.seed(2, false));
+    world.say(liar, &Message::Unchoke);
+    let first = world.asked(liar)[0];
+    world.give_corrupt(liar, first);
+    world.say(liar, &Message::Choke);
+    world.say(honest, &Message::Unchoke);
+    while world.torrent().have < 5 {
+        let Some(request) = world.asked(honest).first().copied() else { break };
+        world.give(honest, request);
+    }
+    assert!(world.notices.iter().any(|notice| matches!(notice, Notice::PieceFailed { .. })));
+    assert!(world.closed.is_empty(), "a shared piece bans nobody");
+    world.say(liar, &Message::Unchoke);
+    for _ in 0..200 {
+        world.pass(Duration::from_secs(1));
+        world.serve(honest, 1);
+        if let Some(request) = world.asked(liar).first().copied() {
+            world.give_corrupt(liar, request);
+        }
+    }
+    assert!(complete(&world), "{:?}", world.torrent());
+    assert!(!world.closed.contains_key(&honest) || world.closed[&honest] == CloseReason::BothComplete);
+    world.audit();
+}
+
+#[test]
+fn a_piece_that_only_a_gone_peer_might_fill_is_open_to_all_again() {
+    let mut world = World::new(1, PIECE, false, config());
+    let (a, b) = (world.seed(1, false), world.seed(2, false));
+    world.say(a, &Message::Unchoke);
+    let first = world.asked(a)[0];
+    world.give_corrupt(a, first);
+    world.say(a, &Message::Choke);
+    world.say(b, &Message::Unchoke);
+    world.serve(b, 3);
+    assert!(world.notices.iter().any(|notice| matches!(notice, Notice::PieceFailed { .. })));
+    world.serve(b, 2);
+    world.drop_link(b);
+    world.say(a, &Message::Unchoke);
+    assert!(!world.asked(a).is_empty());
+    world.audit();
+}

@@ -1,0 +1,117 @@
+//! What is given: each request one answer.
+
+use super::harness::{Said, World};
+use super::{block, config};
+use crate::config::Config;
+use crate::event::Event;
+use crate::fault::{DiskFault, DiskFaultKind};
+use crate::id::BLOCK_LEN;
+use crate::time::Duration;
+use crate::view::TorrentState;
+use crate::wire::{BlockRequest, Message};
+use alloc::string::String;
+use alloc::vec::Vec;
+
+const PIECE: u32 = 4 * BLOCK_LEN;
+
+fn seeder(slots: usize) -> World {
+    World::new(50, PIECE, true, Config { upload_slots: slots, ..config() })
+}
+
+#[test]
+fn an_interested_peer_is_unchoked_and_served() {
+    let mut world = seeder(1);
+    let peer = world.accept(1);
+    world.shake(peer, 1, true);
+    assert!(world.news(peer).contains(&Said::Plain("have all")));
+    world.say(peer, &Message::Interested);
+    assert_eq!(world.news(peer), [Said::Plain("unchoke")]);
+    let odd = BlockRequest { len: BLOCK_LEN - 7, ..block(3, 0) };
+    world.say(peer, &Message::Request(block(2, 1)));
+    world.say(peer, &Message::Request(odd));
+    assert_eq!(world.news(peer), [Said::Block(block(2, 1)), Said::Block(odd)]);
+    assert_eq!(world.torrent().uploaded_bytes, u64::from(BLOCK_LEN + odd.len));
+    world.audit();
+}
+
+#[test]
+fn requests_while_choked_are_rejected_with_the_fast_extension_and_dropped_without() {
+    let mut world = seeder(1);
+    for (host, fast) in [(1, true), (2, false)] {
+        let peer = world.accept(host);
+        world.shake(peer, host, fast);
+        world.news(peer);
+        world.say(peer, &Message::Request(block(0, 0)));
+        let answer = if fast { [Said::Reject(block(0, 0))].to_vec() } else { Vec::new() };
+        assert_eq!(world.news(peer), answer);
+    }
+    world.audit();
+}
+
+#[test]
+fn each_request_gets_a_block_or_a_reject_exactly_once_also_when_choked_or_cancelled() {
+    let mut world = seeder(1);
+    world.network_works = false;
+    let peer = world.accept(1);
+    world.shake(peer, 1, true);
+    world.say(peer, &Message::Interested);
+    for piece in 0..50 {
+        (0..3).for_each(|n| world.say(peer, &Message::Request(block(piece, n))));
+    }
+    for piece in 0..50 {
+        world.say(peer, &Message::Cancel(block(piece, 1)));
+        world.say(peer, &Message::Cancel(block(piece, 1)));
+    }
+    let waits = world.accept(2);
+    world.shake(waits, 2, true);
+    world.say(waits, &Message::Interested);
+    world.pass(Duration::from_secs(40));
+    assert!(world.news(peer).contains(&Said::Plain("choke")), "the turn is over");
+    assert!(world.peers[&peer].asking.is_empty(), "every request has its answer: {:?}", world.peers[&peer].asking);
+    assert!(world.news(waits).contains(&Said::Plain("unchoke")));
+    world.audit();
+}
+
+#[test]
+fn a_peer_that_does_not_read_costs_a_bounded_pile() {
+    let mut world = seeder(1);
+    world.network_works = false;
+    let peer = world.accept(1);
+    world.shake(peer, 1, false);
+    world.say(peer, &Message::Interested);
+    for piece in 0..50 {
+        (0..4).for_each(|n| world.say(peer, &Message::Request(BlockRequest { len: BLOCK_LEN - 5, ..block(piece, n) })));
+    }
+    assert!(world.peers[&peer].unflushed < 1024 * 1024);
+    assert!(!world.closed.contains_key(&peer));
+    world.audit();
+}
+
+#[test]
+fn a_failing_read_ends_that_link_and_says_so_but_seeding_goes_on() {
+    let mut world = seeder(2);
+    let peer = world.accept(1);
+    world.shake(peer, 1, true);
+    let fault = DiskFault { kind: DiskFaultKind::Short, path: String::from("file"), detail: String::new() };
+    world.peers.remove(&peer);
+    world.handle(Event::ServeFailed { conn: peer, fault: fault.clone() });
+    assert_eq!(world.torrent().trouble, Some(fault));
+    assert_eq!((world.torrent().state, world.torrent().peers), (TorrentState::Seeding, 0));
+    let other = world.accept(2);
+    world.shake(other, 2, true);
+    world.say(other, &Message::Interested);
+    world.say(other, &Message::Request(block(0, 0)));
+    assert!(world.news(other).contains(&Said::Block(block(0, 0))));
+    world.audit();
+}
+
+#[test]
+fn a_piece_that_is_not_verified_is_not_sent() {
+    let mut world = World::new(2, PIECE, false, config());
+    let peer = world.seed(1, true);
+    world.say(peer, &Message::Interested);
+    world.news(peer);
+    world.say(peer, &Message::Request(block(0, 0)));
+    assert_eq!(world.news(peer), [Said::Reject(block(0, 0))]);
+    world.audit();
+}
