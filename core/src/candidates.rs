@@ -18,6 +18,22 @@ const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
 /// Ports below this belong to other services; a poisoned peer list must not aim us at them.
 const FIRST_UNPRIVILEGED_PORT: u16 = 1024;
 
+/// Whom a ban concerns: an address, whatever the port. Programs on this machine share its addresses and are told apart by their port, so
+/// that one of them does not take the others along.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Host {
+    ip: IpAddr,
+    /// On loopback only.
+    port: Option<u16>,
+}
+
+impl Host {
+    /// The host at this address.
+    pub fn of(addr: SocketAddr) -> Self {
+        Host { ip: addr.ip(), port: addr.ip().is_loopback().then_some(addr.port()) }
+    }
+}
+
 /// Where an address comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Source {
@@ -156,9 +172,9 @@ impl Candidates {
     }
 
     /// Forgets every address of a banned host that is not connected.
-    pub fn ban(&mut self, ip: IpAddr) {
-        self.queue.retain(|(_, _, addr)| addr.ip() != ip);
-        self.known.retain(|addr, c| addr.ip() != ip || !matches!(c.state, State::Waiting { .. }));
+    pub fn ban(&mut self, host: Host) {
+        self.queue.retain(|(_, _, addr)| Host::of(*addr) != host);
+        self.known.retain(|addr, c| Host::of(*addr) != host || !matches!(c.state, State::Waiting { .. }));
     }
 
     fn unqueue(&mut self, addr: SocketAddr) {
@@ -245,7 +261,7 @@ mod tests {
         c.add(Instant::ZERO, addr(2000), Source::Tracker);
         assert_eq!(c.waiting(), 0);
         c.add(Instant::ZERO, addr(2001), Source::Tracker);
-        c.ban(addr(2001).ip());
+        c.ban(Host::of(addr(2001)));
         assert_eq!(c.waiting(), 0);
     }
 
@@ -271,6 +287,19 @@ mod tests {
         }
         c.add(Instant::ZERO, addr(9999), Source::Tracker);
         assert_eq!(c.pop_due(Instant::ZERO, ConnId::dialed(1)), Some(addr(9999)));
+    }
+
+    #[test]
+    fn a_ban_holds_for_all_ports_of_a_host_and_for_one_of_this_machine() {
+        let waiting_after_ban = |ip: [u8; 4]| {
+            let mut c = candidates();
+            let addrs = [2000, 2001].map(|port| SocketAddr::from((ip, port)));
+            addrs.iter().for_each(|addr| c.add(Instant::ZERO, *addr, Source::Tracker));
+            c.ban(Host::of(addrs[0]));
+            c.waiting()
+        };
+        assert_eq!(waiting_after_ban([10, 0, 0, 1]), 0);
+        assert_eq!(waiting_after_ban([127, 0, 0, 1]), 1);
     }
 
     #[test]

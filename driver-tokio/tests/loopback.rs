@@ -1,5 +1,7 @@
 //! Whole sessions with real sockets and real files on loopback: the first light of everything together.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use driver_tokio::{AddTorrentOptions, FileDisk, Notices, Session, SessionConfig, StartError, TokioNet};
 use sameseed_core::action::Notice;
 use sameseed_core::hash::sha1;

@@ -1,5 +1,16 @@
-//! Swarms in simulation.
+//! Swarms in simulation, in two worlds: [`lockstep`] (engines alone, fast) and [`swarm`] (the real driver under turmoil: real
+//! async, simulated sockets and disks).
+
+// Without it a panic in a simulated host leaves the run green, and `select!` is not repeatable.
+#[cfg(not(tokio_unstable))]
+compile_error!("build with --cfg tokio_unstable; a RUSTFLAGS variable replaces the flags of .cargo/config.toml");
 
 pub mod content;
+pub mod disk;
+pub mod liar;
 pub mod lockstep;
 pub mod naive_wire;
+pub mod net;
+pub mod swarm;
+pub mod trace;
+pub mod tracker;

@@ -92,6 +92,16 @@ impl Link {
         self.send(id::PIECE, &[head.as_flattened(), block].concat())
     }
 
+    /// Sends the head of a block of `len` bytes, which are to follow.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub fn begin_block(&mut self, piece: u32, begin: u32, len: u32) -> io::Result<()> {
+        self.stream.write_all(&(len + 9).to_be_bytes())?;
+        self.stream.write_all(&[id::PIECE])?;
+        self.stream.write_all([piece.to_be_bytes(), begin.to_be_bytes()].as_flattened())
+    }
+
     /// The next message with its payload; keep-alives are passed over.
     ///
     /// # Errors

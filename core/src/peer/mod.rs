@@ -66,6 +66,8 @@ pub struct Peer {
     pub tx: TxQueue,
     /// Whether the engine already knows that `tx` has something.
     pub tx_announced: bool,
+    /// When the network last took something of `tx`, or nothing waited for it.
+    pub tx_moved: Instant,
     /// What the driver may still read.
     pub read_credit: u64,
     /// What it calls itself; zeros before its handshake.
@@ -132,6 +134,7 @@ impl Peer {
             decoder: Decoder::default(),
             tx: TxQueue::default(),
             tx_announced: false,
+            tx_moved: now,
             read_credit: 0,
             peer_id: PeerId([0; 20]),
             fast: false,

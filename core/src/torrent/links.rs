@@ -5,7 +5,7 @@
 use super::upload::MAX_QUEUED_REQUESTS;
 use super::{Shared, Torrent};
 use crate::action::{Action, CloseReason, Notice};
-use crate::candidates::Source;
+use crate::candidates::{Host, Source};
 use crate::fault::{LinkFault, PeerFault};
 use crate::id::ConnId;
 use crate::peer::{Counted, Peer, Stage};
@@ -21,6 +21,8 @@ const MAX_DIALS_PER_SECOND: u32 = 60;
 const KEEP_ALIVE: Duration = Duration::from_secs(100);
 /// A connection shorter than this was of no use: the next try waits longer.
 const USEFUL_AFTER: Duration = Duration::from_secs(30);
+/// A peer that takes nothing of what waits for it is gone after this long: two turns of the choker.
+const UNREAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// Peers beyond this many are not sought. Those that came in do not count: else a host could fill our places and keep all others out.
 const ENOUGH_PEERS: usize = 40;
 
@@ -45,8 +47,8 @@ impl Torrent {
                 self.candidates.never_again(addr);
                 continue;
             }
-            if shared.banned.contains(&addr.ip()) {
-                self.candidates.ban(addr.ip());
+            if shared.is_banned(addr) {
+                self.candidates.ban(Host::of(addr));
                 continue;
             }
             self.dials_this_second += 1;
@@ -100,7 +102,9 @@ impl Torrent {
         let same_host = self.peers.values().filter(|other| other.addr.ip() == peer.addr.ip()).count();
         let limit = shared.config.max_connections_per_torrent;
         if !self.is_running() {
-            return Err(CloseReason::Stopped);
+            // A peer that was told "nothing yet" would need a `have` for each piece that the check finds; one that is refused comes back.
+            let stopped = self.state == TorrentState::Stopped;
+            return Err(if stopped { CloseReason::Stopped } else { CloseReason::NotReady });
         }
         // Some places are for whom we choose ourselves, and one host may take half of the others, not all.
         let ours = if self.state == TorrentState::Seeding { 0 } else { ENOUGH_PEERS.min(limit / 2) };
@@ -263,6 +267,9 @@ impl Torrent {
         let config = &shared.config;
         for peer in self.peers.values_mut() {
             peer.tick();
+            if peer.tx.unflushed_bytes() == 0 {
+                peer.tx_moved = now;
+            }
             let age = now.since(peer.stage_since);
             match peer.stage {
                 Stage::Dialing if age >= config.dial_timeout => late.push((peer.conn, CloseReason::DialTimeout)),
@@ -271,6 +278,10 @@ impl Torrent {
                 }
                 Stage::Live if now.since(peer.last_heard) >= config.idle_timeout => {
                     late.push((peer.conn, CloseReason::Idle));
+                }
+                // It may go on talking: what it holds is an upload slot, and memory here.
+                Stage::Live if now.since(peer.tx_moved) >= UNREAD_TIMEOUT => {
+                    late.push((peer.conn, CloseReason::NotReading));
                 }
                 Stage::Live => {
                     // Also when it delivers others: one block kept back could hold up the whole piece.
@@ -302,7 +313,7 @@ impl Torrent {
         for addr in peers {
             if is_ourselves(shared, *addr) {
                 self.candidates.never_again(*addr);
-            } else if !shared.banned.contains(&addr.ip()) {
+            } else if !shared.is_banned(*addr) {
                 self.candidates.add(now, *addr, Source::Tracker);
             }
         }

@@ -3,12 +3,13 @@
 use crate::action::{Action, CloseReason, Notice, Operation};
 use crate::announce::RequestId;
 use crate::block::BlockPool;
+use crate::candidates::Host;
 use crate::config::Config;
 use crate::id::{ConnId, OpId, PeerId, PieceIndex, TorrentId};
 use crate::peer::{Peer, READ_GRANT_BYTES};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 
 /// How many banned hosts are remembered; beyond, the list stays as it is.
 const MAX_BANNED: usize = 10_000;
@@ -64,7 +65,7 @@ pub struct Shared {
     /// Dials under way.
     pub half_open: usize,
     /// Hosts whose connections are refused.
-    pub banned: BTreeSet<IpAddr>,
+    banned: BTreeSet<Host>,
     operations: BTreeMap<OpId, (TorrentId, Purpose)>,
     /// Operations that take blocks to the disk, and those that bring them to stable storage.
     absorbing: u32,
@@ -175,9 +176,14 @@ impl Shared {
     }
 
     /// Refuses a host from now on.
-    pub fn ban(&mut self, ip: IpAddr) {
+    pub fn ban(&mut self, host: Host) {
         if self.banned.len() < MAX_BANNED {
-            self.banned.insert(ip);
+            self.banned.insert(host);
         }
+    }
+
+    /// Whether the one at this address is refused.
+    pub fn is_banned(&self, addr: SocketAddr) -> bool {
+        self.banned.contains(&Host::of(addr))
     }
 }

@@ -3,6 +3,7 @@
 use super::{Purpose, Shared, Torrent};
 use crate::action::{CloseReason, Notice, Operation};
 use crate::block::Block;
+use crate::candidates::Host;
 use crate::event::Hashed;
 use crate::fault::{DiskFault, PeerFault};
 use crate::id::{BLOCK_LEN, ConnId, PieceIndex};
@@ -144,11 +145,12 @@ impl Torrent {
     /// One host alone sent a bad piece: none of its connections is served any more.
     fn ban(&mut self, now: Instant, shared: &mut Shared, conn: ConnId) {
         let Some(addr) = self.peers.get(&conn).map(|peer| peer.addr) else { return };
-        shared.ban(addr.ip());
+        let host = Host::of(addr);
+        shared.ban(host);
         shared.notify(Notice::Banned { torrent: self.id, addr });
-        self.candidates.ban(addr.ip());
+        self.candidates.ban(host);
         self.close(now, shared, conn, PeerFault::CorruptPiece.into());
-        let others: Vec<ConnId> = self.peers.values().filter(|p| p.addr.ip() == addr.ip()).map(|p| p.conn).collect();
+        let others: Vec<ConnId> = self.peers.values().filter(|p| Host::of(p.addr) == host).map(|p| p.conn).collect();
         for other in others {
             self.close(now, shared, other, CloseReason::Banned);
         }

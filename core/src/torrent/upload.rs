@@ -6,7 +6,7 @@ use crate::choker::{Chokee, pick_changes};
 use crate::fault::{DiskFault, LinkFault, PeerFault};
 use crate::id::ConnId;
 use crate::peer::{Peer, Stage};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::view::TorrentState;
 use crate::wire::{BlockRequest, Message};
 use alloc::vec::Vec;
@@ -19,6 +19,8 @@ const MAX_REQUESTS_BORNE: usize = 2000;
 const MAX_REQUEST_LEN: u32 = 128 * 1024;
 /// Payload given to the driver and not yet taken by the network, per peer: enough for 100 MiB/s at 5 ms.
 const MAX_UNFLUSHED_BYTES: u64 = 512 * 1024;
+/// A peer that takes nothing of what waits for it gives its slot up after this long; a lossy link may pause for some seconds.
+const STALLED_AFTER: Duration = Duration::from_secs(5);
 
 impl Torrent {
     pub(super) fn handle_request(
@@ -79,6 +81,7 @@ impl Torrent {
     pub fn handle_flushed(&mut self, now: Instant, shared: &mut Shared, conn: ConnId, bytes: u64) {
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         let payload = peer.tx.flushed(bytes);
+        peer.tx_moved = now;
         peer.up.add(payload);
         self.uploaded.add(payload);
         self.pump_uploads(now, shared, conn);
@@ -101,7 +104,8 @@ impl Torrent {
             .filter(|peer| peer.stage == Stage::Live)
             .map(|peer| Chokee {
                 conn: peer.conn,
-                interested: peer.peer_interested,
+                // Who asks and does not read must not keep a slot from those who do.
+                interested: peer.peer_interested && now.since(peer.tx_moved) < STALLED_AFTER,
                 unchoked: !peer.am_choking,
                 since: peer.choke_since,
             })

@@ -22,9 +22,12 @@ enum Want {
     TickAt(Instant),
 }
 
+/// What a script wants after each event.
+type Answer = Box<dyn FnMut(&Event<'_>) -> Vec<Want>>;
+
 /// Says what it saw in one line each, and answers by its script.
 struct Script {
-    answer: Box<dyn FnMut(&Event<'_>) -> Vec<Want>>,
+    answer: Answer,
     log: Rc<RefCell<Vec<String>>>,
     actions: VecDeque<Action>,
     transmits: VecDeque<(Destination, TxBatch)>,

@@ -1,0 +1,180 @@
+//! turmoil's network as the driver's: streams that read and write in random short portions, now and then say "not yet",
+//! and break after a random number of bytes.
+
+use driver_tokio::{Listener, Net, Udp};
+use sameseed_core::rng::{Rng, Stream};
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use turmoil::net::{TcpListener, TcpStream, UdpSocket};
+
+/// The longest portion of one read or write.
+const MAX_PORTION: usize = 32 * 1024;
+
+/// The network of one host.
+#[derive(Clone, Debug)]
+pub struct SimNet {
+    rng: Rc<RefCell<Rng>>,
+    cuts: Rc<Cell<u32>>,
+}
+
+impl SimNet {
+    /// A network whose portions and breaks follow from `seed` and `host`. The first `cuts` connections that the host makes or takes
+    /// break after up to 2 MiB.
+    pub fn new(seed: u64, host: u32, cuts: u32) -> Self {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&seed.to_le_bytes());
+        bytes[8..12].copy_from_slice(&host.to_le_bytes());
+        // The engine of this host draws from another seed, so a stream of it may serve here.
+        SimNet { rng: Rc::new(RefCell::new(Rng::new(&bytes, Stream::Picker, 0))), cuts: Rc::new(Cell::new(cuts)) }
+    }
+
+    fn wrap(&self, inner: TcpStream) -> ChoppedStream {
+        let left = match self.cuts.get() {
+            0 => u64::MAX,
+            cuts => {
+                self.cuts.set(cuts - 1);
+                self.rng.borrow_mut().below(2 * 1024 * 1024)
+            }
+        };
+        ChoppedStream { inner: Some(inner), rng: self.rng.clone(), left, scratch: vec![0; MAX_PORTION] }
+    }
+}
+
+impl Net for SimNet {
+    type Stream = ChoppedStream;
+    type Listener = SimListener;
+    type Udp = SimUdp;
+
+    async fn listen(&self, addr: SocketAddr) -> io::Result<SimListener> {
+        Ok(SimListener { inner: TcpListener::bind(addr).await?, net: self.clone() })
+    }
+
+    async fn dial(&self, _: Option<IpAddr>, to: SocketAddr) -> io::Result<(ChoppedStream, SocketAddr)> {
+        let stream = TcpStream::connect(to).await?;
+        let local = stream.local_addr()?;
+        Ok((self.wrap(stream), local))
+    }
+
+    async fn bind_udp(&self, addr: SocketAddr) -> io::Result<SimUdp> {
+        Ok(SimUdp(UdpSocket::bind(addr).await?))
+    }
+
+    /// Worlds use addresses: no name is known.
+    async fn resolve(&self, _: &str) -> io::Result<Vec<IpAddr>> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+}
+
+/// A listener whose connections are chopped too.
+pub struct SimListener {
+    inner: TcpListener,
+    net: SimNet,
+}
+
+impl std::fmt::Debug for SimListener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SimListener").field("net", &self.net).finish_non_exhaustive()
+    }
+}
+
+impl Listener for SimListener {
+    type Stream = ChoppedStream;
+
+    async fn accept(&self) -> io::Result<(ChoppedStream, SocketAddr)> {
+        let (stream, from) = self.inner.accept().await?;
+        Ok((self.net.wrap(stream), from))
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.inner.local_addr()
+    }
+}
+
+/// A UDP socket.
+#[derive(Debug)]
+pub struct SimUdp(UdpSocket);
+
+impl Udp for SimUdp {
+    async fn recv_from(&self, into: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        self.0.recv_from(into).await
+    }
+
+    async fn send_to(&self, bytes: &[u8], to: SocketAddr) -> io::Result<usize> {
+        self.0.send_to(bytes, to).await
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+}
+
+/// A stream in random short portions.
+#[derive(Debug)]
+pub struct ChoppedStream {
+    /// Gone once it is broken; the other side then reads its end.
+    inner: Option<TcpStream>,
+    rng: Rc<RefCell<Rng>>,
+    /// Bytes until it breaks.
+    left: u64,
+    scratch: Vec<u8>,
+}
+
+impl ChoppedStream {
+    /// The next portion; pending (and woken again) one time in sixteen.
+    fn portion(&self, cx: &mut Context<'_>) -> Poll<usize> {
+        let mut rng = self.rng.borrow_mut();
+        let bound = match rng.below(16) {
+            0 => {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            1..4 => 32,
+            _ => MAX_PORTION as u64,
+        };
+        Poll::Ready(1 + rng.below(bound) as usize)
+    }
+
+    fn spend(&mut self, bytes: usize) {
+        self.left = self.left.saturating_sub(bytes as u64);
+        if self.left == 0 {
+            self.inner = None;
+        }
+    }
+}
+
+impl AsyncRead for ChoppedStream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let portion = ready!(self.portion(cx)).min(into.remaining()).min(MAX_PORTION);
+        let this = &mut *self;
+        let Some(inner) = &mut this.inner else { return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())) };
+        let mut part = ReadBuf::new(&mut this.scratch[..portion]);
+        ready!(Pin::new(inner).poll_read(cx, &mut part))?;
+        into.put_slice(part.filled());
+        let len = part.filled().len();
+        this.spend(len);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for ChoppedStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let portion = ready!(self.portion(cx)).min(bytes.len());
+        let Some(inner) = &mut self.inner else { return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())) };
+        let written = ready!(Pin::new(inner).poll_write(cx, &bytes[..portion]))?;
+        self.spend(written);
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.inner.as_mut().map_or(Poll::Ready(Ok(())), |inner| Pin::new(inner).poll_flush(cx))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.inner.as_mut().map_or(Poll::Ready(Ok(())), |inner| Pin::new(inner).poll_shutdown(cx))
+    }
+}
