@@ -83,6 +83,9 @@ pub enum CloseReason {
     /// It does not read what we send.
     #[error("it does not read what we send")]
     NotReading,
+    /// What is on disk is still being checked: there is nothing to offer yet.
+    #[error("the torrent is not ready yet")]
+    NotReady,
     /// The torrent stops.
     #[error("the torrent stops")]
     Stopped,

@@ -102,7 +102,9 @@ impl Torrent {
         let same_host = self.peers.values().filter(|other| other.addr.ip() == peer.addr.ip()).count();
         let limit = shared.config.max_connections_per_torrent;
         if !self.is_running() {
-            return Err(CloseReason::Stopped);
+            // A peer that was told "nothing yet" would need a `have` for each piece that the check finds; one that is refused comes back.
+            let stopped = self.state == TorrentState::Stopped;
+            return Err(if stopped { CloseReason::Stopped } else { CloseReason::NotReady });
         }
         // Some places are for whom we choose ourselves, and one host may take half of the others, not all.
         let ours = if self.state == TorrentState::Seeding { 0 } else { ENOUGH_PEERS.min(limit / 2) };

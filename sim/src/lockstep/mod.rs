@@ -182,6 +182,7 @@ impl World {
             }
         }
         self.drain(host);
+        self.hosts[host].engine.check_invariants();
         true
     }
 

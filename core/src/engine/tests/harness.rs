@@ -6,7 +6,7 @@
 use crate::action::{Action, CloseReason, Destination, Notice, Operation, Segment, TxBatch};
 use crate::config::Config;
 use crate::engine::Engine;
-use crate::event::{AddTorrent, Command, Event, Hashed, Outcome};
+use crate::event::{AddTorrent, Command, Event, FetchReply, Hashed, Outcome};
 use crate::fault::{DiskFault, DiskFaultKind, LinkFault};
 use crate::hash::{HashState, sha1};
 use crate::id::{BLOCK_LEN, ConnId, InfoHash, OpId, PeerId, PieceIndex, TorrentId};
@@ -119,8 +119,36 @@ impl World {
         world
     }
 
+    /// With trackers, whose exchanges wait until a test answers them.
+    pub(super) fn tracked(config: Config, trackers: Vec<&str>) -> Self {
+        let mut world = Self::begin(4, BLOCK_LEN, false, config, vec![], trackers);
+        while world.ops.iter().any(|(_, operation)| !matches!(operation, Operation::Fetch(_))) {
+            world.run_op(0);
+        }
+        world
+    }
+
+    /// The tracker's answer to the exchange that waits.
+    pub(super) fn answer_fetch(&mut self, body: Vec<u8>) {
+        let at = self.ops.iter().position(|(_, operation)| matches!(operation, Operation::Fetch(_)));
+        let (op, _) = self.ops.remove(at.expect("a tracker is being asked"));
+        let reply = FetchReply { status: 200, body, ..FetchReply::default() };
+        self.handle(Event::Done { op, outcome: Outcome::Fetch(Ok(reply)) });
+    }
+
     /// As `new`, but the check of the disk has not begun.
     pub(super) fn unchecked(pieces: u32, piece_len: u32, seeded: bool, config: Config, peers: Vec<SocketAddr>) -> Self {
+        Self::begin(pieces, piece_len, seeded, config, peers, vec![])
+    }
+
+    fn begin(
+        pieces: u32,
+        piece_len: u32,
+        seeded: bool,
+        config: Config,
+        peers: Vec<SocketAddr>,
+        trackers: Vec<&str>,
+    ) -> Self {
         let len = u64::from(pieces) * u64::from(piece_len) - 5;
         let layout = Layout::new(vec![(vec![String::from("file")], len, false)], piece_len).unwrap();
         let bytes = content(0, len as u32);
@@ -152,13 +180,14 @@ impl World {
             accepted: 0,
             meta,
         };
-        world.add(peers, vec![], false);
+        world.add(peers, trackers);
         world
     }
 
-    fn add(&mut self, peers: Vec<SocketAddr>, extra_trackers: Vec<String>, check_only: bool) {
+    fn add(&mut self, peers: Vec<SocketAddr>, trackers: Vec<&str>) {
         let metainfo = self.meta.clone();
-        let add = AddTorrent { torrent: TORRENT, metainfo, extra_trackers, peers, check_only };
+        let extra_trackers = trackers.into_iter().map(String::from).collect();
+        let add = AddTorrent { torrent: TORRENT, metainfo, extra_trackers, peers, check_only: false };
         self.handle(Event::Command(Command::Add(Box::new(add))));
     }
 

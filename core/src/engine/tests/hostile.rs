@@ -229,7 +229,7 @@ fn one_that_does_not_read_what_is_said_ends() {
         world.shake(*conn, id, true);
     }
     world.pass(Duration::from_secs(3600));
-    assert!(peers.iter().all(|conn| world.closed.get(conn) == Some(&CloseReason::Idle)));
+    assert!(peers.iter().all(|conn| world.closed.get(conn) == Some(&CloseReason::NotReading)));
     world.audit();
 }
 

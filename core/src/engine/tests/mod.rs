@@ -6,6 +6,7 @@ mod hostile;
 mod laws;
 mod links;
 mod stops;
+mod trackers;
 mod transcript;
 mod uploads;
 

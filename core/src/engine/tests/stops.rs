@@ -105,7 +105,7 @@ fn peers_that_come_during_the_check_are_told_to_come_back() {
     let mut world = World::unchecked(8, PIECE, true, config(), vec![]);
     let early = world.accept(1);
     world.shake(early, 1, true);
-    assert_eq!(world.closed.get(&early), Some(&CloseReason::Stopped));
+    assert_eq!(world.closed.get(&early), Some(&CloseReason::NotReady));
     world.run_disk();
     let late = world.accept(1);
     world.shake(late, 1, true);

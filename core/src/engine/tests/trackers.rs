@@ -1,0 +1,76 @@
+//! What a tracker can make us do.
+
+use super::config;
+use super::harness::{Said, World};
+use crate::action::{Action, Notice, Operation};
+use crate::candidates::MAX_CANDIDATES;
+use crate::config::Config;
+use crate::event::{Command, Event};
+use crate::id::BLOCK_LEN;
+use crate::time::Duration;
+use crate::wire::Message;
+use alloc::format;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+const URL: &str = "http://10.0.0.9:6969/announce";
+
+fn reply(peers: &[SocketAddr]) -> Vec<u8> {
+    let mut body = format!("d8:intervali1800e5:peers{}:", peers.len() * 6).into_bytes();
+    for peer in peers {
+        let IpAddr::V4(ip) = peer.ip() else { continue };
+        body.extend(ip.octets());
+        body.extend(peer.port().to_be_bytes());
+    }
+    body.push(b'e');
+    body
+}
+
+#[test]
+fn ports_of_other_services_and_our_own_address_in_a_trackers_list_are_not_dialled() {
+    let own = IpAddr::from([10, 0, 0, 1]);
+    let mut world = World::tracked(Config { own_ips: vec![own], ..config() }, vec![URL]);
+    let good = SocketAddr::from(([10, 0, 5, 5], 6881));
+    let list = [([10, 0, 5, 5], 22), ([10, 0, 5, 5], 1023), ([10, 0, 0, 1], 6881), ([224, 0, 0, 1], 6881)];
+    let mut list: Vec<SocketAddr> = list.into_iter().map(SocketAddr::from).collect();
+    list.push(good);
+    world.answer_fetch(reply(&list));
+    assert_eq!(world.dials.iter().map(|(_, to)| *to).collect::<Vec<_>>(), [good]);
+    world.pass(Duration::from_secs(1800));
+    assert!(world.dials.iter().all(|(_, to)| *to == good));
+}
+
+#[test]
+fn as_many_peers_as_a_reply_can_hold_cost_a_bounded_list_and_bounded_dials() {
+    let mut world = World::tracked(config(), vec![URL]);
+    let list: Vec<SocketAddr> =
+        (0..170_000).map(|n| SocketAddr::from((Ipv4Addr::from_bits(0x0a10_0000 + n), 6881))).collect();
+    world.answer_fetch(reply(&list));
+    assert!(world.torrent().candidates as usize <= MAX_CANDIDATES);
+    assert_eq!(world.dials.len(), 30);
+    for _ in 0..60 {
+        world.pass(Duration::from_secs(1));
+        assert!(world.engine.view().half_open <= 30 && world.torrent().candidates as usize <= MAX_CANDIDATES);
+    }
+}
+
+#[test]
+fn a_tracker_that_hangs_does_not_hold_up_the_download_nor_the_end() {
+    let mut world = World::tracked(config(), vec![URL]);
+    let peer = world.seed(1, false);
+    world.say(peer, &Message::Unchoke);
+    world.disk_works = false;
+    world.serve(peer, 2);
+    assert!(world.news(peer).iter().any(|said| matches!(said, Said::Request(r) if r.len <= BLOCK_LEN)));
+    while let Some(at) = world.ops.iter().position(|(_, operation)| !matches!(operation, Operation::Fetch(_))) {
+        world.run_op(at);
+    }
+    assert_eq!(world.torrent().have, 2);
+    let begun = world.now;
+    world.handle(Event::Command(Command::Shutdown));
+    world.pass(Duration::from_secs(5));
+    assert_eq!(world.notices.last(), Some(&Notice::ShutDown));
+    assert!(world.now.since(begun) <= Duration::from_secs(5));
+    assert!(!matches!(world.engine.poll_action(), Some(Action::Submit { .. })));
+}
