@@ -3,6 +3,7 @@
 //! A module a target. The test package includes this file too, and runs every function over the seeds in `corpus/`.
 
 pub mod bencode;
+pub mod engine_ops;
 pub mod metainfo;
 pub mod tracker_reply;
 pub mod wire_decoder;

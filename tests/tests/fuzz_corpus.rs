@@ -25,6 +25,14 @@ fn bencode_seeds_hold() {
 }
 
 #[test]
+fn engine_ops_seeds_hold() {
+    for (path, seed) in seeds("engine_ops") {
+        println!("{}", path.display());
+        properties::engine_ops::check(&seed);
+    }
+}
+
+#[test]
 fn metainfo_seeds_hold() {
     for (path, seed) in seeds("metainfo") {
         println!("{}", path.display());
@@ -49,6 +57,11 @@ fn wire_decoder_seeds_hold() {
 }
 
 proptest! {
+    #[test]
+    fn engine_ops_hold_for_random_steps(data in proptest::collection::vec(any::<u8>(), 0..2000)) {
+        properties::engine_ops::check(&data);
+    }
+
     #[test]
     fn bencode_holds_for_junk_that_looks_like_it(data in proptest::collection::vec(proptest::sample::select(b"dddllleeei0123-:a".to_vec()), 0..40)) {
         properties::bencode::check(&data);

@@ -1,0 +1,344 @@
+//! Laws of the whole engine under arbitrary events: peers that say anything, operations that end late, badly or in any order, time that jumps.
+//!
+//! After every event all invariants are recounted; at the end everything is closed and every buffer must be home. Input: a list of [`Step`]s,
+//! as `arbitrary` reads them.
+
+use arbitrary::{Arbitrary, Unstructured};
+use sameseed_core::action::{Action, Destination, FileStat, Operation, TxBatch};
+use sameseed_core::config::Config;
+use sameseed_core::engine::Engine;
+use sameseed_core::event::{AddTorrent, Command, Event, FetchReply, Hashed, Outcome};
+use sameseed_core::fault::{DiskFault, DiskFaultKind, LinkFault};
+use sameseed_core::hash::sha1;
+use sameseed_core::id::{BLOCK_LEN, ConnId, InfoHash, OpId, PeerId, PieceIndex, TorrentId};
+use sameseed_core::layout::Layout;
+use sameseed_core::metainfo::Metainfo;
+use sameseed_core::time::{Duration, Instant};
+use sameseed_core::wire::{BlockRequest, Handshake, Message, encode_piece_header};
+use std::net::SocketAddr;
+
+/// Three blocks, the last one short.
+const PIECE_LEN: u32 = 2 * BLOCK_LEN + 1000;
+const PIECES: u32 = 6;
+const TORRENT: TorrentId = TorrentId(0);
+/// Longer inputs find nothing that shorter ones do not.
+const MAX_STEPS: usize = 400;
+
+/// Something that happens. Small numbers choose among what there is.
+#[derive(Arbitrary, Debug)]
+enum Step {
+    Accept { host: u8 },
+    Dialed { which: u8, ok: bool },
+    Shake { which: u8, id: u8, fast: bool, right_torrent: bool },
+    Say { which: u8, what: Saying },
+    Bytes { which: u8, bytes: Vec<u8> },
+    Block { which: u8, piece: u8, block: u8, right: bool, short: bool },
+    Close { which: u8 },
+    Flush { which: u8, bytes: u16 },
+    End { which: u8, ok: bool },
+    Datagram { bytes: Vec<u8> },
+    Pass { millis: u16 },
+    Sleep { minutes: u8 },
+    AddPeers { port: u16 },
+    Shutdown,
+}
+
+#[derive(Arbitrary, Debug)]
+enum Saying {
+    Choke,
+    Unchoke,
+    Interested,
+    NotInterested,
+    HaveAll,
+    HaveNone,
+    KeepAlive,
+    Have(u8),
+    Bitfield(u8),
+    Request(u8, u8, u32),
+    Cancel(u8, u8),
+    Reject(u8, u8),
+}
+
+/// The engine and what it asked for.
+struct World {
+    engine: Engine,
+    now: Instant,
+    conns: Vec<ConnId>,
+    dialing: Vec<ConnId>,
+    operations: Vec<(OpId, Operation)>,
+    accepted: u64,
+}
+
+/// Runs the steps that `data` says.
+pub fn check(data: &[u8]) {
+    let mut input = Unstructured::new(data);
+    let seeder = bool::arbitrary(&mut input).unwrap_or_default();
+    let mut world = World::new(seeder);
+    for _ in 0..MAX_STEPS {
+        let Ok(step) = Step::arbitrary(&mut input) else { break };
+        world.step(step);
+        world.drain();
+        world.engine.check_invariants();
+    }
+    world.finish();
+}
+
+fn content(piece: u32) -> Vec<u8> {
+    (0..PIECE_LEN).map(|i| (i / 7 + piece * 13) as u8).collect()
+}
+
+fn block_of(piece: u8, block: u8) -> BlockRequest {
+    let begin = u32::from(block % 4) * BLOCK_LEN;
+    let len = PIECE_LEN.saturating_sub(begin).min(BLOCK_LEN);
+    BlockRequest { piece: PieceIndex(u32::from(piece % 8)), begin, len }
+}
+
+impl World {
+    fn new(seeder: bool) -> Self {
+        let file = (vec![String::from("file")], u64::from(PIECES * PIECE_LEN), false);
+        let layout = Layout::new(vec![file], PIECE_LEN).expect("a plain torrent");
+        let metainfo = Metainfo {
+            info_hash: InfoHash::V1([7; 20]),
+            name: String::from("file"),
+            layout,
+            piece_hashes: (0..PIECES).map(|piece| sha1(&content(piece))).collect(),
+            private: false,
+            trackers: vec![
+                vec![String::from("http://10.0.0.9:80/announce")],
+                vec![String::from("udp://10.0.0.9:81/announce")],
+            ],
+            web_seeds: Vec::new(),
+            comment: None,
+            created_by: None,
+            created_unix_s: None,
+        };
+        let config = Config { pool_blocks: 5, max_half_open: 3, max_connections: 12, ..Config::default() };
+        let mut world = World {
+            engine: Engine::new(config, [1; 32], Instant::ZERO, 0),
+            now: Instant::ZERO,
+            conns: Vec::new(),
+            dialing: Vec::new(),
+            operations: Vec::new(),
+            accepted: 0,
+        };
+        let add = AddTorrent {
+            torrent: TORRENT,
+            metainfo,
+            extra_trackers: Vec::new(),
+            peers: vec![SocketAddr::from(([10, 0, 0, 1], 6881))],
+            check_only: false,
+        };
+        world.tell(Event::Command(Command::Add(Box::new(add))));
+        world.drain();
+        // Past the check, where the interesting part begins.
+        for _ in 0..2 * PIECES + 4 {
+            world.end(0, seeder);
+            world.drain();
+        }
+        world
+    }
+
+    fn tell(&mut self, event: Event<'_>) {
+        self.engine.handle(self.now, event);
+    }
+
+    fn conn(&self, which: u8) -> Option<ConnId> {
+        self.conns.get(usize::from(which) % self.conns.len().max(1)).copied()
+    }
+
+    fn send(&mut self, which: u8, mut bytes: Vec<u8>) {
+        if let Some(conn) = self.conn(which)
+            && !bytes.is_empty()
+        {
+            self.tell(Event::Received { conn, bytes: &mut bytes });
+        }
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Accept { host } => {
+                let conn = ConnId::accepted(self.accepted);
+                self.accepted += 1;
+                self.conns.push(conn);
+                self.tell(Event::Accepted { conn, from: SocketAddr::from(([10, 0, 1, host % 4], 5000)) });
+            }
+            Step::Dialed { which, ok } => {
+                if self.dialing.is_empty() {
+                    return;
+                }
+                let conn = self.dialing.remove(usize::from(which) % self.dialing.len());
+                let local = SocketAddr::from(([10, 0, 0, 7], 6000));
+                if ok {
+                    self.conns.push(conn);
+                }
+                self.tell(Event::Dialed { conn, outcome: if ok { Ok(local) } else { Err(LinkFault::Refused) } });
+            }
+            Step::Shake { which, id, fast, right_torrent } => {
+                let mut handshake = Handshake::new([if right_torrent { 7 } else { 8 }; 20], PeerId([id; 20]));
+                if !fast {
+                    handshake.reserved = [0; 8];
+                }
+                let mut bytes = Vec::new();
+                handshake.encode(&mut bytes);
+                self.send(which, bytes);
+            }
+            Step::Say { which, what } => {
+                let mut bytes = Vec::new();
+                what.encode(&mut bytes);
+                self.send(which, bytes);
+            }
+            Step::Bytes { which, bytes } => self.send(which, bytes),
+            Step::Block { which, piece, block, right, short } => {
+                let mut range = block_of(piece, block);
+                let mut data =
+                    content(range.piece.0)[range.begin.min(PIECE_LEN) as usize..][..range.len as usize].to_vec();
+                if short {
+                    data.truncate(data.len() / 2);
+                    range.len = data.len() as u32;
+                }
+                if data.is_empty() {
+                    return;
+                }
+                if !right {
+                    data[0] ^= 1;
+                }
+                let mut bytes = Vec::new();
+                encode_piece_header(range, &mut bytes);
+                bytes.extend(data);
+                self.send(which, bytes);
+            }
+            Step::Close { which } => {
+                if let Some(conn) = self.conn(which) {
+                    self.conns.retain(|other| *other != conn);
+                    self.tell(Event::Closed { conn, fault: LinkFault::Reset });
+                }
+            }
+            Step::Flush { which, bytes } => {
+                if let Some(conn) = self.conn(which) {
+                    self.tell(Event::Flushed { conn, bytes: u64::from(bytes) });
+                }
+            }
+            Step::End { which, ok } => self.end(which, ok),
+            Step::Datagram { mut bytes } => {
+                self.tell(Event::Datagram { from: SocketAddr::from(([10, 0, 0, 9], 81)), bytes: &mut bytes });
+            }
+            Step::Pass { millis } => self.pass(Duration::from_millis(u64::from(millis))),
+            Step::Sleep { minutes } => self.pass(Duration::from_secs(60 * u64::from(minutes))),
+            Step::AddPeers { port } => {
+                let peers = vec![SocketAddr::from(([10, 0, 0, 2], port))];
+                self.tell(Event::Command(Command::AddPeers { torrent: TORRENT, peers }));
+            }
+            Step::Shutdown => self.tell(Event::Command(Command::Shutdown)),
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now = self.now + time;
+        self.tell(Event::Tick);
+        if let Some((at, kind)) = self.engine.poll_timeout() {
+            assert!(at > self.now, "the timer {kind:?} spins");
+        }
+    }
+
+    /// Ends one operation, in any order.
+    fn end(&mut self, which: u8, ok: bool) {
+        if self.operations.is_empty() {
+            return;
+        }
+        let (op, operation) = self.operations.remove(usize::from(which) % self.operations.len());
+        let fault = || DiskFault { kind: DiskFaultKind::Io, path: String::from("file"), detail: String::from("fuzz") };
+        let done = || if ok { Ok(()) } else { Err(fault()) };
+        let outcome = match operation {
+            Operation::Stat { .. } => {
+                Outcome::Stat(Ok(vec![ok.then_some(FileStat { len: u64::from(PIECES * PIECE_LEN), mtime_unix_s: 0 })]))
+            }
+            Operation::Prepare { .. } => Outcome::Prepare(Ok(())),
+            Operation::Sync { .. } => Outcome::Sync(done()),
+            Operation::Truncate { .. } => Outcome::Truncate(done()),
+            Operation::Absorb { blocks, hash, last, .. } => {
+                let data: Vec<u8> = blocks.iter().flat_map(|block| block.to_vec()).collect();
+                let hash = hash.map(|mut state| {
+                    if last {
+                        return Hashed::Finished(state.finish(&data));
+                    }
+                    state.absorb(&data);
+                    Hashed::Running(state)
+                });
+                Outcome::Absorb { blocks, hash, written: done() }
+            }
+            Operation::Hash { piece, begin, len, mut hash, last, .. } => {
+                let data = &content(piece.0)[begin as usize..(begin + len) as usize];
+                Outcome::Hash(match (ok, last) {
+                    (false, _) => Err(fault()),
+                    (true, true) => Ok(Hashed::Finished(hash.finish(data))),
+                    (true, false) => {
+                        hash.absorb(data);
+                        Ok(Hashed::Running(hash))
+                    }
+                })
+            }
+            Operation::Resolve { .. } => Outcome::Resolve(Err(LinkFault::NameNotFound)),
+            Operation::Fetch(_) if ok => Outcome::Fetch(Ok(FetchReply {
+                status: 200,
+                body: b"d8:intervali0e5:peers12:\x0a\x00\x00\x03\x1a\xe1\x0a\x00\x00\x04\x1a\xe1e".to_vec(),
+                ..FetchReply::default()
+            })),
+            Operation::Fetch(_) => Outcome::Fetch(Err(LinkFault::TimedOut)),
+        };
+        self.tell(Event::Done { op, outcome });
+    }
+
+    fn drain(&mut self) {
+        while let Some(action) = self.engine.poll_action() {
+            match action {
+                Action::Dial { conn, .. } => self.dialing.push(conn),
+                Action::Close { conn, .. } => {
+                    self.conns.retain(|other| *other != conn);
+                    self.dialing.retain(|other| *other != conn);
+                }
+                Action::Submit { op, operation } => self.operations.push((op, operation)),
+                Action::AllowRead { .. } | Action::Abort { .. } | Action::Notify(_) => {}
+            }
+        }
+        let mut batch = TxBatch::default();
+        while let Some(to) = self.engine.poll_transmit(&mut batch) {
+            if let Destination::Conn(conn) = to {
+                assert!(self.conns.contains(&conn), "nothing is sent after the end");
+            }
+        }
+    }
+
+    /// Everything ends: what is left must be nothing.
+    fn finish(mut self) {
+        self.tell(Event::Command(Command::Shutdown));
+        self.drain();
+        while !self.operations.is_empty() {
+            self.end(0, true);
+            self.drain();
+        }
+        let view = self.engine.view();
+        assert_eq!((view.connections, view.half_open, view.operations), (0, 0, 0), "nothing is left");
+        assert_eq!((view.pool.1, view.pool.2), (0, 0), "every buffer is home");
+    }
+}
+
+impl Saying {
+    fn encode(&self, out: &mut Vec<u8>) {
+        match *self {
+            Saying::Choke => Message::Choke.encode(out),
+            Saying::Unchoke => Message::Unchoke.encode(out),
+            Saying::Interested => Message::Interested.encode(out),
+            Saying::NotInterested => Message::NotInterested.encode(out),
+            Saying::HaveAll => Message::HaveAll.encode(out),
+            Saying::HaveNone => Message::HaveNone.encode(out),
+            Saying::KeepAlive => Message::KeepAlive.encode(out),
+            Saying::Have(piece) => Message::Have(PieceIndex(u32::from(piece % 8))).encode(out),
+            Saying::Bitfield(bits) => Message::Bitfield(&[bits]).encode(out),
+            Saying::Request(piece, block, len) => {
+                Message::Request(BlockRequest { len: len % 200_000, ..block_of(piece, block) }).encode(out);
+            }
+            Saying::Cancel(piece, block) => Message::Cancel(block_of(piece, block)).encode(out),
+            Saying::Reject(piece, block) => Message::RejectRequest(block_of(piece, block)).encode(out),
+        }
+    }
+}
