@@ -18,22 +18,6 @@ const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
 /// Ports below this belong to other services; a poisoned peer list must not aim us at them.
 const FIRST_UNPRIVILEGED_PORT: u16 = 1024;
 
-/// Whom a ban concerns: an address, whatever the port. Programs on this machine share its addresses and are told apart by their port, so
-/// that one of them does not take the others along.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Host {
-    ip: IpAddr,
-    /// On loopback only.
-    port: Option<u16>,
-}
-
-impl Host {
-    /// The host at this address.
-    pub fn of(addr: SocketAddr) -> Self {
-        Host { ip: addr.ip(), port: addr.ip().is_loopback().then_some(addr.port()) }
-    }
-}
-
 /// Where an address comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Source {
@@ -171,10 +155,10 @@ impl Candidates {
         }
     }
 
-    /// Forgets every address of a banned host that is not connected.
-    pub fn ban(&mut self, host: Host) {
-        self.queue.retain(|(_, _, addr)| Host::of(*addr) != host);
-        self.known.retain(|addr, c| Host::of(*addr) != host || !matches!(c.state, State::Waiting { .. }));
+    /// Forgets every address that is `banned` and not connected.
+    pub fn forget(&mut self, banned: impl Fn(SocketAddr) -> bool) {
+        self.queue.retain(|(_, _, addr)| !banned(*addr));
+        self.known.retain(|addr, c| !banned(*addr) || !matches!(c.state, State::Waiting { .. }));
     }
 
     fn unqueue(&mut self, addr: SocketAddr) {
@@ -261,7 +245,7 @@ mod tests {
         c.add(Instant::ZERO, addr(2000), Source::Tracker);
         assert_eq!(c.waiting(), 0);
         c.add(Instant::ZERO, addr(2001), Source::Tracker);
-        c.ban(Host::of(addr(2001)));
+        c.forget(|banned| banned == addr(2001));
         assert_eq!(c.waiting(), 0);
     }
 
@@ -287,19 +271,6 @@ mod tests {
         }
         c.add(Instant::ZERO, addr(9999), Source::Tracker);
         assert_eq!(c.pop_due(Instant::ZERO, ConnId::dialed(1)), Some(addr(9999)));
-    }
-
-    #[test]
-    fn a_ban_holds_for_all_ports_of_a_host_and_for_one_of_this_machine() {
-        let waiting_after_ban = |ip: [u8; 4]| {
-            let mut c = candidates();
-            let addrs = [2000, 2001].map(|port| SocketAddr::from((ip, port)));
-            addrs.iter().for_each(|addr| c.add(Instant::ZERO, *addr, Source::Tracker));
-            c.ban(Host::of(addrs[0]));
-            c.waiting()
-        };
-        assert_eq!(waiting_after_ban([10, 0, 0, 1]), 0);
-        assert_eq!(waiting_after_ban([127, 0, 0, 1]), 1);
     }
 
     #[test]

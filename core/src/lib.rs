@@ -38,6 +38,7 @@ pub mod view;
 
 // Floor 3: machines that do not know each other
 pub mod announce;
+pub mod bans;
 pub mod blame;
 pub mod candidates;
 pub mod choker;

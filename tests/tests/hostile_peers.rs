@@ -17,6 +17,8 @@ const PIECE_BYTES: usize = 64 * KIB;
 const SOON_S: u64 = 10;
 /// Peers that the program serves at a time.
 const UPLOAD_SLOTS: u32 = 8;
+/// Requests that a peer may reject before it is no longer asked: what it bears as messages that change nothing, and some.
+const MAX_REJECTED: u32 = 5000;
 /// A request that nobody answers is given to another after 30 s at most.
 const SNUBBED_S: u64 = 45;
 
@@ -27,6 +29,7 @@ fn main() {
     rows.add("a_corrupt_peer_on_the_address_of_an_honest_one_does_not_take_it_along", corrupts_on_a_shared_address);
     rows.add("a_peer_that_corrupts_now_and_then_is_found_out", corrupts_now_and_then);
     rows.add("our_own_peer_id_coming_back_is_closed_and_not_dialled_again", own_peer_id);
+    rows.add("a_peer_that_rejects_everything_alone_is_not_asked_without_end", rejects_alone);
     rows.add("ourselves_in_the_peer_list_is_dialled_once", ourselves);
     rows.add("peers_that_close_at_once_are_not_dialled_over_and_over", closes_at_once);
     against_a_seed(&mut rows);
@@ -297,6 +300,33 @@ fn own_peer_id(stage: &Stage) -> Outcome {
     watch(&mut run, 9)?;
     if mirror.connections() != 1 {
         return Err(format!("dialled {} times", mirror.connections()).into());
+    }
+    run.terminate(7)
+}
+
+/// Each reject could be answered by the same request at once: a loop as fast as the two machines.
+fn rejects_alone(stage: &Stage) -> Outcome {
+    let sample = sample(stage)?;
+    let shared = sample.clone();
+    let requests = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&requests);
+    let peer = ScriptedPeer::start(3, move |_, mut link| {
+        link.read_handshake()?;
+        link.send_handshake(shared.torrent.info_hash, *b"-XX0000-............", true)?;
+        link.send(id::HAVE_ALL, &[])?;
+        link.send(id::UNCHOKE, &[])?;
+        loop {
+            let request = link.next_request()?;
+            count.fetch_add(1, Ordering::Relaxed);
+            link.send_numbers(id::REJECT, request)?;
+        }
+    })?;
+    let mut run = sample.download_from(stage, &[peer.addr], &[])?;
+    stage.deadline().wait_for("a request", || Ok((requests.load(Ordering::Relaxed) > 0).then_some(())))?;
+    watch(&mut run, 5)?;
+    let requests = requests.load(Ordering::Relaxed);
+    if requests > MAX_REJECTED {
+        return Err(format!("{requests} requests in 5 s").into());
     }
     run.terminate(7)
 }

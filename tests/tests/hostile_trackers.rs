@@ -338,7 +338,7 @@ fn redirect(stream: &mut TcpStream, to: &str) {
     send(stream, format!("HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n").as_bytes());
 }
 
-/// One gzip member of 1 GiB of zeros, in 1 MiB: the same block of deflate (RFC 1951) over and over.
+/// One gzip member that unpacks to 150 MB of zeros and is itself just below the limit for answers: one match of deflate (RFC 1951) over and over.
 fn gzip_bomb() -> Vec<u8> {
     // Fixed Huffman code: a literal 0 (00110000), then length 258 (11000101) at distance 1 (00000), as often as fits; bits in order of writing.
     let mut bits: Vec<bool> = Vec::new();

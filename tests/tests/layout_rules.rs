@@ -33,6 +33,7 @@ const FLOORS: &[(&str, Neighbours, &[&str])] = &[
             "choker",
             "blame",
             "candidates",
+            "bans",
             "announce",
             "dht",
             "pex",

@@ -69,7 +69,7 @@ impl Engine {
         let shared = &mut self.shared;
         let refusal = match () {
             () if self.stopping => Some(CloseReason::Stopped),
-            () if shared.is_banned(from) => Some(CloseReason::Banned),
+            () if shared.bans.contains(from) => Some(CloseReason::Banned),
             () if shared.conns.len() + self.incoming.len() >= shared.config.max_connections => Some(CloseReason::Full),
             () => None,
         };

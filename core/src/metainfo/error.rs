@@ -8,7 +8,7 @@ use core::fmt;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MetainfoError {
     /// Longer than [`MAX_TORRENT_BYTES`].
-    #[error("the torrent file has {len} bytes, the limit is {MAX_TORRENT_BYTES}")]
+    #[error("the torrent file is longer than {MAX_TORRENT_BYTES} bytes, which is the limit")]
     TooBig {
         /// Its length in bytes.
         len: usize,

@@ -106,6 +106,8 @@ pub struct Peer {
     pub up: Rate,
     /// Payload of this second from it.
     pub down_this_second: u64,
+    /// It sent blocks of pieces that were verified.
+    pub sent_good_pieces: bool,
     /// When it last said anything.
     pub last_heard: Instant,
     /// When we last said anything.
@@ -154,6 +156,7 @@ impl Peer {
             down: Rate::default(),
             up: Rate::default(),
             down_this_second: 0,
+            sent_good_pieces: false,
             last_heard: now,
             last_sent: now,
             last_progress: now,

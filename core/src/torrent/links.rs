@@ -5,7 +5,7 @@
 use super::upload::MAX_QUEUED_REQUESTS;
 use super::{Shared, Torrent};
 use crate::action::{Action, CloseReason, Notice};
-use crate::candidates::{Host, Source};
+use crate::candidates::Source;
 use crate::fault::{LinkFault, PeerFault};
 use crate::id::ConnId;
 use crate::peer::{Counted, Peer, Stage};
@@ -47,8 +47,8 @@ impl Torrent {
                 self.candidates.never_again(addr);
                 continue;
             }
-            if shared.is_banned(addr) {
-                self.candidates.ban(Host::of(addr));
+            if shared.bans.contains(addr) {
+                self.candidates.never_again(addr);
                 continue;
             }
             self.dials_this_second += 1;
@@ -313,7 +313,7 @@ impl Torrent {
         for addr in peers {
             if is_ourselves(shared, *addr) {
                 self.candidates.never_again(*addr);
-            } else if !shared.is_banned(*addr) {
+            } else if !shared.bans.contains(*addr) {
                 self.candidates.add(now, *addr, Source::Tracker);
             }
         }

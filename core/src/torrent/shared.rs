@@ -2,17 +2,14 @@
 
 use crate::action::{Action, CloseReason, Notice, Operation};
 use crate::announce::RequestId;
+use crate::bans::Bans;
 use crate::block::BlockPool;
-use crate::candidates::Host;
 use crate::config::Config;
 use crate::id::{ConnId, OpId, PeerId, PieceIndex, TorrentId};
 use crate::peer::{Peer, READ_GRANT_BYTES};
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
-
-/// How many banned hosts are remembered; beyond, the list stays as it is.
-const MAX_BANNED: usize = 10_000;
 
 /// Whose operation it is, and what to do with its outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,8 +61,8 @@ pub struct Shared {
     pub conns: BTreeMap<ConnId, TorrentId>,
     /// Dials under way.
     pub half_open: usize,
-    /// Hosts whose connections are refused.
-    banned: BTreeSet<Host>,
+    /// Whose connections are refused.
+    pub bans: Bans,
     operations: BTreeMap<OpId, (TorrentId, Purpose)>,
     /// Operations that take blocks to the disk, and those that bring them to stable storage.
     absorbing: u32,
@@ -87,7 +84,7 @@ impl Shared {
             datagrams: VecDeque::new(),
             conns: BTreeMap::new(),
             half_open: 0,
-            banned: BTreeSet::new(),
+            bans: Bans::default(),
             operations: BTreeMap::new(),
             absorbing: 0,
             syncing: 0,
@@ -173,17 +170,5 @@ impl Shared {
             peer.tx_announced = true;
             self.tx_ready.push_back(peer.conn);
         }
-    }
-
-    /// Refuses a host from now on.
-    pub fn ban(&mut self, host: Host) {
-        if self.banned.len() < MAX_BANNED {
-            self.banned.insert(host);
-        }
-    }
-
-    /// Whether the one at this address is refused.
-    pub fn is_banned(&self, addr: SocketAddr) -> bool {
-        self.banned.contains(&Host::of(addr))
     }
 }

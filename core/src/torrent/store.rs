@@ -3,7 +3,6 @@
 use super::{Purpose, Shared, Torrent};
 use crate::action::{CloseReason, Notice, Operation};
 use crate::block::Block;
-use crate::candidates::Host;
 use crate::event::Hashed;
 use crate::fault::{DiskFault, PeerFault};
 use crate::id::{BLOCK_LEN, ConnId, PieceIndex};
@@ -112,6 +111,11 @@ impl Torrent {
     fn piece_good(&mut self, now: Instant, shared: &mut Shared, piece: PieceIndex) {
         if let Some(open) = self.pieces.get(piece) {
             self.blame.piece_verified(piece, open.senders());
+            for conn in open.senders() {
+                if let Some(peer) = self.peers.get_mut(conn) {
+                    peer.sent_good_pieces = true;
+                }
+            }
         }
         self.pieces.set_have(piece);
         self.useful_bytes += u64::from(self.metainfo.layout.len_of(piece));
@@ -142,15 +146,16 @@ impl Torrent {
         }
     }
 
-    /// One host alone sent a bad piece: none of its connections is served any more.
+    /// One peer alone sent a bad piece: it is closed and refused, and with it whom its ban covers, unless they proved honest themselves.
     fn ban(&mut self, now: Instant, shared: &mut Shared, conn: ConnId) {
-        let Some(addr) = self.peers.get(&conn).map(|peer| peer.addr) else { return };
-        let host = Host::of(addr);
-        shared.ban(host);
+        let Some(peer) = self.peers.get(&conn) else { return };
+        let addr = peer.addr;
+        shared.bans.add(addr);
         shared.notify(Notice::Banned { torrent: self.id, addr });
-        self.candidates.ban(host);
+        self.candidates.forget(|addr| shared.bans.contains(addr));
         self.close(now, shared, conn, PeerFault::CorruptPiece.into());
-        let others: Vec<ConnId> = self.peers.values().filter(|p| Host::of(p.addr) == host).map(|p| p.conn).collect();
+        let others = self.peers.values().filter(|p| shared.bans.contains(p.addr) && !p.sent_good_pieces);
+        let others: Vec<ConnId> = others.map(|peer| peer.conn).collect();
         for other in others {
             self.close(now, shared, other, CloseReason::Banned);
         }
