@@ -1,7 +1,7 @@
 //! Whom to send to: a plain rule for now, first come, first served, with turns.
 //!
-//! Interested peers are unchoked while slots are free. When all are taken and others wait, the one that was served longest gives its slot up at the
-//! end of its turn. Reciprocation by rate will replace the order, not the interface.
+//! Interested peers are unchoked while slots are free. When all are taken and others wait, one that asks for nothing gives its slot up at once, and
+//! then the one that was served longest at the end of its turn. Reciprocation by rate will replace the order, not the interface.
 
 use crate::id::ConnId;
 use crate::time::{Duration, Instant};
@@ -19,6 +19,8 @@ pub struct Chokee {
     pub interested: bool,
     /// It is unchoked.
     pub unchoked: bool,
+    /// It has a slot and has asked for nothing for a while.
+    pub idle: bool,
     /// Since when it has been choked or unchoked.
     pub since: Instant,
 }
@@ -36,10 +38,10 @@ pub fn pick_changes(now: Instant, peers: &[Chokee], slots: usize) -> Vec<(ConnId
     }
     let mut waiting: Vec<&Chokee> = peers.iter().filter(|peer| !peer.unchoked && peer.interested).collect();
     waiting.sort_by_key(|peer| peer.since);
-    serving.sort_by_key(|peer| peer.since);
+    serving.sort_by_key(|peer| (!peer.idle, peer.since));
     let over = (serving.len() + waiting.len()).saturating_sub(slots);
-    let done: Vec<ConnId> =
-        serving.iter().take(over).filter(|peer| now.since(peer.since) >= TURN).map(|peer| peer.conn).collect();
+    let had_its_turn = |peer: &&&Chokee| peer.idle || now.since(peer.since) >= TURN;
+    let done: Vec<ConnId> = serving.iter().take(over).filter(had_its_turn).map(|peer| peer.conn).collect();
     let free = slots.saturating_sub(serving.len() - done.len());
     changes.extend(done.into_iter().map(|conn| (conn, false)));
     changes.extend(waiting.iter().take(free).map(|peer| (peer.conn, true)));
@@ -52,7 +54,7 @@ mod tests {
     use alloc::vec;
 
     fn peer(n: u64, unchoked: bool, since: u64) -> Chokee {
-        Chokee { conn: ConnId::dialed(n), interested: true, unchoked, since: Instant::from_secs(since) }
+        Chokee { conn: ConnId::dialed(n), interested: true, unchoked, idle: false, since: Instant::from_secs(since) }
     }
 
     #[test]
@@ -73,6 +75,18 @@ mod tests {
         assert_eq!(
             pick_changes(Instant::from_secs(30), &peers, 2),
             vec![(ConnId::dialed(0), false), (ConnId::dialed(2), true)]
+        );
+    }
+
+    #[test]
+    fn one_that_asks_for_nothing_makes_way_at_once_and_only_when_others_wait() {
+        let mut peers = vec![peer(0, true, 0), peer(1, true, 1)];
+        peers[1].idle = true;
+        assert!(pick_changes(Instant::from_secs(5), &peers, 2).is_empty());
+        peers.push(peer(2, false, 3));
+        assert_eq!(
+            pick_changes(Instant::from_secs(5), &peers, 2),
+            vec![(ConnId::dialed(1), false), (ConnId::dialed(2), true)]
         );
     }
 }

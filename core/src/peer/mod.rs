@@ -114,6 +114,8 @@ pub struct Peer {
     pub last_sent: Instant,
     /// When it last completed a block, or, with nothing under way before, was asked for one.
     pub last_progress: Instant,
+    /// When it last asked for a block that it got in line for.
+    pub last_asked: Instant,
     /// Its requests, waiting for the send queue to drain.
     pub uploads: VecDeque<BlockRequest>,
     requested: VecDeque<Outstanding>,
@@ -160,6 +162,7 @@ impl Peer {
             last_heard: now,
             last_sent: now,
             last_progress: now,
+            last_asked: now,
             uploads: VecDeque::new(),
             requested: VecDeque::new(),
             forgotten: VecDeque::new(),

@@ -21,6 +21,8 @@ const MAX_REQUEST_LEN: u32 = 128 * 1024;
 const MAX_UNFLUSHED_BYTES: u64 = 512 * 1024;
 /// A peer that takes nothing of what waits for it gives its slot up after this long; a lossy link may pause for some seconds.
 const STALLED_AFTER: Duration = Duration::from_secs(5);
+/// A peer with a slot that asks for nothing for this long makes way for those that wait: one round of BEP 3.
+const IDLE_AFTER: Duration = Duration::from_secs(10);
 
 impl Torrent {
     pub(super) fn handle_request(
@@ -50,6 +52,7 @@ impl Torrent {
             peer.redundant()?;
             return Ok(());
         }
+        peer.last_asked = now;
         peer.uploads.push_back(request);
         self.pump_uploads(now, shared, conn);
         Ok(())
@@ -107,6 +110,7 @@ impl Torrent {
                 // Who asks and does not read must not keep a slot from those who do.
                 interested: peer.peer_interested && now.since(peer.tx_moved) < STALLED_AFTER,
                 unchoked: !peer.am_choking,
+                idle: !peer.am_choking && now.since(peer.last_asked.max(peer.choke_since)) >= IDLE_AFTER,
                 since: peer.choke_since,
             })
             .collect();
