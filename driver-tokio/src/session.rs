@@ -127,6 +127,26 @@ pub(crate) enum Request {
 }
 
 /// A handle on a running session; cheap to clone. When the last one is dropped the session shuts down by itself.
+///
+/// ```no_run
+/// use driver_tokio::{AddTorrentOptions, FileDisk, Session, SessionConfig, TokioNet};
+/// use sameseed_core::action::Notice;
+/// use sameseed_core::metainfo::Metainfo;
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let metainfo = Metainfo::parse(&std::fs::read("debian.torrent")?)?;
+/// let session = Session::spawn(TokioNet, FileDisk::new()?, SessionConfig::from_system()?).await?;
+/// let mut notices = session.notices();
+/// session.add(AddTorrentOptions::new(metainfo, "downloads")).await?;
+/// while let Some(notice) = notices.next().await {
+///     if matches!(notice, Notice::Complete { .. }) {
+///         break;
+///     }
+/// }
+/// session.shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Session {
     requests: mpsc::Sender<Request>,

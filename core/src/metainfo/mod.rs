@@ -68,6 +68,17 @@ pub struct Metainfo {
 impl Metainfo {
     /// Reads a torrent file, with names that any system can hold ([`NameRules::Portable`]).
     ///
+    /// ```
+    /// use sameseed_core::metainfo::Metainfo;
+    ///
+    /// let torrent = b"d4:infod6:lengthi3e4:name5:a.txt12:piece lengthi16384e6:pieces20:aaaaaaaaaaaaaaaaaaaaee";
+    /// let metainfo = Metainfo::parse(torrent).expect("every key is there");
+    /// assert_eq!((metainfo.name.as_str(), metainfo.layout.total_len()), ("a.txt", 3));
+    ///
+    /// let error = Metainfo::parse(b"d4:infodee").expect_err("the info dictionary is empty");
+    /// assert!(error.to_string().contains("name"), "an error names the key: {error}");
+    /// ```
+    ///
     /// # Errors
     /// [`MetainfoError`], which names the key and the reason.
     pub fn parse(torrent: &[u8]) -> Result<Self, MetainfoError> {

@@ -45,6 +45,21 @@ enum Stage {
 }
 
 /// The receiving half of one connection.
+///
+/// ```
+/// use sameseed_core::id::{PeerId, PieceIndex};
+/// use sameseed_core::wire::{Decoder, Handshake, Item, Message};
+///
+/// let mut sent = Vec::new();
+/// Handshake::new([1; 20], PeerId([2; 20])).encode(&mut sent);
+/// Message::Have(PieceIndex(7)).encode(&mut sent);
+///
+/// let mut decoder = Decoder::default();
+/// let (mut first, mut second) = sent.split_at(70);
+/// assert!(matches!(decoder.next(&mut first), Ok(Some(Item::Handshake(theirs))) if theirs.info_hash == [1; 20]));
+/// assert_eq!(decoder.next(&mut first), Ok(None), "the message is cut short");
+/// assert_eq!(decoder.next(&mut second), Ok(Some(Item::Message(Message::Have(PieceIndex(7))))));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Decoder {
     stage: Stage,
