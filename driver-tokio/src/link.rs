@@ -98,24 +98,15 @@ fn poll<M: Machine, N: Net, D: Disk>(
     cx: &mut Context<'_>,
 ) -> Poll<()> {
     for _ in 0..ROUNDS_PER_POLL {
-        let wrote = match poll_write(shared, conn, stream, cx) {
-            Ok(progress) => progress,
-            Err(fault) => {
-                shared.lost(conn, fault);
-                return Poll::Ready(());
-            }
-        };
-        let read = match poll_read(shared, conn, stream, cx) {
-            Ok(progress) => progress,
-            Err(fault) => {
-                shared.lost(conn, fault);
-                return Poll::Ready(());
-            }
-        };
+        let wrote = poll_write(shared, conn, stream, cx);
+        let progress = wrote.and_then(|wrote| Ok(poll_read(shared, conn, stream, cx)? || wrote));
+        if let Err(fault) = progress {
+            shared.lost(conn, fault);
+        }
         if !shared.links.contains_key(&conn) {
             return Poll::Ready(());
         }
-        if !wrote && !read {
+        if progress == Ok(false) {
             return Poll::Pending;
         }
     }
