@@ -2,15 +2,16 @@
 
 use crate::time::Duration;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::net::IpAddr;
 
-/// Settings of an engine.
+/// Settings of an engine. The defaults suit a home connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// The port that we announce; 0 when nothing listens.
     pub listen_port: u16,
     /// Our own addresses, as far as known: a peer list that names one of them with our port names ourselves.
-    pub own_ips: alloc::vec::Vec<IpAddr>,
+    pub own_ips: Vec<IpAddr>,
     /// Eight characters in front of our peer id (BEP 20).
     pub peer_id_prefix: [u8; 8],
     /// What we call ourselves to peers (BEP 10 `v`) and trackers (`User-Agent`).
@@ -46,9 +47,9 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             listen_port: 6881,
-            own_ips: alloc::vec::Vec::new(),
+            own_ips: Vec::new(),
             peer_id_prefix: *b"-SM0001-",
-            user_agent: String::from("sameseed/0.1.0"),
+            user_agent: String::from(concat!("sameseed/", env!("CARGO_PKG_VERSION"))),
             pool_blocks: 1024,
             max_connections: 400,
             max_connections_per_torrent: 100,

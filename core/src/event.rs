@@ -53,7 +53,7 @@ pub enum Event<'a> {
     Closed {
         /// The connection.
         conn: ConnId,
-        /// Why; an orderly end is [`LinkFault::Eof`].
+        /// Why, for logs and recordings: the engine treats all alike. An orderly end is [`LinkFault::Eof`].
         fault: LinkFault,
     },
     /// A file range that was to be sent could not be read. The driver closes the connection afterwards as with `Closed`.

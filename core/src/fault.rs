@@ -1,8 +1,8 @@
 //! The error families, which never mix.
 //!
 //! [`PeerFault`]: they broke the protocol; each variant is one close reason. [`LinkFault`] and [`DiskFault`]: the world; the
-//! engine decides on retry. Configuration errors stand with `config`. A broken inner law is an `assert!`, and nothing
-//! from outside may reach one.
+//! engine decides on retry. What a torrent file or a tracker gets wrong stands with `metainfo` and `action::TrackerFailure`. A broken inner
+//! law is an `assert!`, and nothing from outside may reach one.
 
 use alloc::string::String;
 

@@ -1,6 +1,6 @@
 //! The BitTorrent protocol as a pure state machine.
 //!
-//! `Engine` takes events (bytes received, a timer fired, a disk operation done) and gives actions (dial, close, write,
+//! [`Engine`](engine::Engine) takes events (bytes received, a timer fired, a disk operation done) and gives actions (dial, close, write,
 //! fetch). It has no sockets, files, threads, clock or randomness of its own: time is an argument, randomness is one seed. So the same seed
 //! and the same events give the same actions, and whole swarms can be run in a simulator.
 //!

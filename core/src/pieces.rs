@@ -389,11 +389,6 @@ impl Pieces {
         Pieces { layout, have, have_bytes: 0, open: BTreeMap::new(), wanting: BTreeSet::new() }
     }
 
-    /// The cut into pieces and files.
-    pub fn layout(&self) -> &Layout {
-        &self.layout
-    }
-
     /// Verified and written pieces.
     pub fn have(&self) -> &Bitfield {
         &self.have

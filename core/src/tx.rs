@@ -6,6 +6,7 @@ use crate::action::{Segment, TxBatch};
 use crate::id::TorrentId;
 use crate::wire::{BlockRequest, Message, encode_piece_header};
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
 /// What is to be sent to one peer.
 #[derive(Clone, Debug, Default)]
@@ -18,7 +19,7 @@ pub struct TxQueue {
 
 impl TxQueue {
     /// Queues bytes written by `encode`.
-    pub fn push_with(&mut self, encode: impl FnOnce(&mut alloc::vec::Vec<u8>)) {
+    pub fn push_with(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
         let start = self.batch.bytes.len();
         encode(&mut self.batch.bytes);
         let end = self.batch.bytes.len();

@@ -75,7 +75,7 @@ pub struct PeerView {
     pub peer_id: PeerId,
     /// Its client, from BEP 10.
     pub client: String,
-    /// We choke it; it chokes us; we want something; it wants something.
+    /// We choke it.
     pub am_choking: bool,
     /// It chokes us.
     pub peer_choking: bool,

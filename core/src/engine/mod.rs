@@ -106,9 +106,9 @@ impl Engine {
             Event::Flushed { conn, bytes } => {
                 self.with_torrent_of(conn, |torrent, shared| torrent.handle_flushed(now, shared, conn, bytes));
             }
-            Event::Closed { conn, fault } => {
+            Event::Closed { conn, fault: _ } => {
                 self.incoming.remove(conn);
-                self.with_torrent_of(conn, |torrent, shared| torrent.handle_closed(now, shared, conn, fault));
+                self.with_torrent_of(conn, |torrent, shared| torrent.handle_closed(now, shared, conn));
             }
             Event::ServeFailed { conn, fault } => {
                 self.with_torrent_of(conn, |torrent, shared| torrent.handle_serve_failed(now, shared, conn, fault));

@@ -9,7 +9,7 @@ pub use messages::News;
 pub use requests::{Arrival, Incoming, Outstanding};
 
 use crate::bitfield::Bitfield;
-use crate::id::{ConnId, PeerId, PieceIndex};
+use crate::id::{ConnId, PeerId, PieceIndex, TorrentId};
 use crate::pipeline::Pipeline;
 use crate::rate::Rate;
 use crate::time::Instant;
@@ -224,7 +224,7 @@ impl Peer {
     }
 
     /// A picture of it.
-    pub fn view(&self, torrent: crate::id::TorrentId) -> PeerView {
+    pub fn view(&self, torrent: TorrentId) -> PeerView {
         PeerView {
             conn: self.conn,
             torrent,

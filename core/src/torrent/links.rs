@@ -43,11 +43,7 @@ impl Torrent {
             }
             let conn = shared.next_conn();
             let Some(addr) = self.candidates.pop_due(now, conn) else { return };
-            if is_ourselves(shared, addr) {
-                self.candidates.never_again(addr);
-                continue;
-            }
-            if shared.bans.contains(addr) {
+            if is_ourselves(shared, addr) || shared.bans.contains(addr) {
                 self.candidates.never_again(addr);
                 continue;
             }
@@ -70,7 +66,7 @@ impl Torrent {
         let Some(peer) = self.peers.get_mut(&conn).filter(|peer| peer.stage == Stage::Dialing) else { return };
         let local = match outcome {
             Ok(local) => local,
-            Err(fault) => return self.handle_closed(now, shared, conn, fault),
+            Err(_) => return self.handle_closed(now, shared, conn),
         };
         shared.half_open -= 1;
         peer.stage = Stage::Handshaking;
@@ -212,7 +208,7 @@ impl Torrent {
     }
 
     /// The other side, or the network, closed a connection.
-    pub fn handle_closed(&mut self, now: Instant, shared: &mut Shared, conn: ConnId, _fault: LinkFault) {
+    pub fn handle_closed(&mut self, now: Instant, shared: &mut Shared, conn: ConnId) {
         shared.conns.remove(&conn);
         self.unlink(now, shared, conn, None);
         self.fill_dials(now, shared);

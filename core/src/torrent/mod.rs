@@ -21,7 +21,7 @@ use crate::blame::Blame;
 use crate::candidates::{Candidates, Source};
 use crate::event::{AddTorrent, Outcome};
 use crate::fault::DiskFault;
-use crate::id::{BLOCK_LEN, ConnId, InfoHash, PieceIndex, TorrentId};
+use crate::id::{BLOCK_LEN, ConnId, PieceIndex, TorrentId};
 use crate::metainfo::Metainfo;
 use crate::peer::{Peer, Stage};
 use crate::picker::Picker;
@@ -109,11 +109,6 @@ impl Torrent {
         };
         torrent.begin_check(shared);
         torrent
-    }
-
-    /// Its info-hash.
-    pub fn info_hash(&self) -> InfoHash {
-        self.metainfo.info_hash
     }
 
     /// Peers named by hand.

@@ -20,6 +20,8 @@ const END_GAME_COPIES: u8 = 2;
 const LEASE: Duration = Duration::from_secs(60);
 /// Open pieces of a torrent: each costs some bytes a block. The pool empties long before, but for pieces of one block.
 const MAX_OPEN_PIECES: usize = 4096;
+/// Requests that each peer may have under way however many share the pool: fewer would leave it waiting for us.
+const MIN_SHARE: usize = 4;
 /// Pieces taken at random before the rarest come first: something complete to trade with, soon.
 const RANDOM_PIECES: u32 = 4;
 
@@ -54,7 +56,7 @@ impl Torrent {
             return;
         }
         // No peer may hold so much of the pool that others cannot be asked.
-        let share = (shared.pool.capacity() / self.sources.max(1)).max(4) as u32;
+        let share = (shared.pool.capacity() / self.sources.max(1)).max(MIN_SHARE) as u32;
         loop {
             let Some(peer) = self.peers.get(&conn).filter(|peer| may_ask(peer)) else { return };
             // Who keeps us waiting first finishes what it has begun.

@@ -3,11 +3,10 @@
 use super::{Shared, Torrent};
 use crate::action::CloseReason;
 use crate::choker::{Chokee, pick_changes};
-use crate::fault::{DiskFault, LinkFault, PeerFault};
+use crate::fault::{DiskFault, PeerFault};
 use crate::id::ConnId;
 use crate::peer::{Peer, Stage};
 use crate::time::{Duration, Instant};
-use crate::view::TorrentState;
 use crate::wire::{BlockRequest, Message};
 use alloc::vec::Vec;
 
@@ -92,13 +91,13 @@ impl Torrent {
 
     /// A range that we have could not be read: the disk's fault, and the connection is gone with it.
     pub fn handle_serve_failed(&mut self, now: Instant, shared: &mut Shared, conn: ConnId, fault: DiskFault) {
-        self.handle_closed(now, shared, conn, LinkFault::Aborted);
+        self.handle_closed(now, shared, conn);
         self.troubled(now, shared, fault);
     }
 
     /// Gives the upload slots out.
     pub(super) fn rechoke(&mut self, now: Instant, shared: &mut Shared) {
-        if !matches!(self.state, TorrentState::Downloading | TorrentState::Seeding | TorrentState::Troubled) {
+        if !self.is_running() {
             return;
         }
         let peers: Vec<Chokee> = self
