@@ -32,6 +32,9 @@ const LONGEST: Duration = Duration::from_secs(600);
 /// Segments under way on one connection, and dials in one tick before turmoil gives up.
 const TCP_CAPACITY: usize = 256;
 
+/// So much of what a client said is printed when a run fails: enough to see what it waits for.
+const LAST_NOTICES: usize = 5;
+
 /// A client to be added.
 #[derive(Clone, Debug, Default)]
 pub struct Client {
@@ -168,15 +171,22 @@ impl Swarm {
     pub fn run_until(&mut self, limit: Duration, done: impl Fn(&Swarm) -> bool) {
         let end = self.sim.elapsed() + limit;
         while !done(self) {
-            let complete = || (0..self.hosts.len()).filter(|client| self.is_complete(*client)).collect::<Vec<_>>();
-            assert!(
-                self.sim.elapsed() <= end,
-                "not done after {limit:?} (seed {}); complete: {:?}",
-                self.seed,
-                complete()
-            );
+            assert!(self.sim.elapsed() <= end, "not done after {limit:?} (seed {}):\n{}", self.seed, self.stories());
             self.sim.step().expect("no host fails");
         }
+    }
+
+    /// What each client has come to, a line each: its life, and the last that it said.
+    fn stories(&self) -> String {
+        let story = |(client, host): (usize, &Host)| {
+            let verified = self.said(client, |notice| matches!(notice, Notice::PieceVerified { .. }));
+            let complete = if self.is_complete(client) { ", complete" } else { "" };
+            let notices = host.life.notices.borrow();
+            let last = &notices[notices.len().saturating_sub(LAST_NOTICES)..];
+            let Host { name, life, .. } = host;
+            format!("{name}, life {}: {verified} pieces verified{complete}; last: {last:?}", life.number.get())
+        };
+        self.hosts.iter().enumerate().map(story).collect::<Vec<_>>().join("\n")
     }
 
     /// The power of a client fails: its disk keeps what was written.
