@@ -35,7 +35,7 @@ enum State {
     Waiting { at: Instant, turn: u64 },
     /// Dialled, or connected by whichever side, over this connection.
     Linked(ConnId),
-    /// Ourselves, or a peer with which there is nothing to trade.
+    /// Ourselves, banned, or a peer with which there is nothing to trade.
     Never,
 }
 
@@ -130,7 +130,7 @@ impl Candidates {
         }
     }
 
-    /// An address is not to be dialled again: it is ourselves, or has everything as we do.
+    /// An address is not to be dialled again: it is ourselves, is banned, or has everything as we do.
     pub fn never_again(&mut self, addr: SocketAddr) {
         self.unqueue(addr);
         if let Some(candidate) = self.known.get_mut(&addr) {
