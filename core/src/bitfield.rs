@@ -103,11 +103,6 @@ impl Bitfield {
     pub fn iter_ones_not_in<'a>(&'a self, other: &'a Bitfield) -> impl Iterator<Item = PieceIndex> + 'a {
         ones_of(difference(self, other))
     }
-
-    /// Whether `other` has a piece that is not in this set. Stops at the first one.
-    pub fn has_any_missing_in(&self, other: &Bitfield) -> bool {
-        difference(other, self).any(|word| word != 0)
-    }
 }
 
 /// Bytes of the body of a `bitfield` message for that many pieces.
@@ -185,7 +180,6 @@ mod tests {
             prop_assert_eq!(left.is_empty_set(), a.is_empty());
             prop_assert_eq!(numbers(left.iter_ones()), a.iter().copied().collect::<Vec<_>>());
             prop_assert_eq!(numbers(left.iter_ones_not_in(&right)), a.difference(&b).copied().collect::<Vec<_>>());
-            prop_assert_eq!(left.has_any_missing_in(&right), b.difference(&a).next().is_some());
             prop_assert_eq!(Bitfield::from_wire(left.as_wire_bytes(), len), Some(left.clone()));
         }
 

@@ -31,13 +31,14 @@ pub const MAX_PIECE_BYTES: u32 = 512 << 20;
 /// Most elements in a file's path. What nests deeper than this is a bomb; no system holds such a path anyhow.
 pub const MAX_PATH_ELEMENTS: usize = 100;
 
-/// Most trackers that are kept. Torrents carry up to some hundred; each is state and perhaps a socket.
+/// Most trackers that are kept. Torrents carry up to some hundred. (The announcer asks fewer: [`announce::MAX_TRACKERS`](crate::announce::MAX_TRACKERS).)
 pub const MAX_TRACKERS: usize = 500;
 
 /// Most web seeds that are kept, for the same reason.
 pub const MAX_WEB_SEEDS: usize = 500;
 
-/// Longest URL that is kept, in bytes. Servers refuse longer ones (RFC 9110 asks for at least 8,000).
+/// Longest URL that is kept, in bytes. Servers refuse longer ones (RFC 9110 asks for at least 8,000). Web seeds may need it; a tracker's has a limit of its
+/// own, [`tracker::url::MAX_URL_BYTES`](crate::tracker::url::MAX_URL_BYTES).
 pub const MAX_URL_BYTES: usize = 8000;
 
 /// A parsed torrent file.

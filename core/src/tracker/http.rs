@@ -171,7 +171,7 @@ pub fn failure_in(body: &[u8], gzipped: bool) -> Option<ReplyError> {
     parse_reply(body, gzipped).err().filter(|error| matches!(error, ReplyError::Refused { .. }))
 }
 
-/// The body of a reply with compact peers, for those who serve a tracker. Texts and numbers are written as they are.
+/// The body of a reply with compact peers, for simulated trackers and round trips under test. Texts and numbers are written as they are.
 pub fn encode_reply(reply: &Reply) -> Vec<u8> {
     let (mut v4, mut v6) = (Vec::new(), Vec::new());
     for peer in &reply.peers {

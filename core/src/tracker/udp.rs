@@ -1,4 +1,4 @@
-//! Announces over UDP (BEP 15, URL data by BEP 41), both sides: the client's requests and replies, and the same for those who serve a tracker.
+//! Announces over UDP (BEP 15, URL data by BEP 41), both sides: the client's requests and replies, and the same for simulated trackers and round trips under test.
 //!
 //! Packets only. Connection ids, retransmission and time-outs are `announce`'s matter. Longer packets than expected are fine (BEP 15).
 
