@@ -12,7 +12,7 @@ const MAX_HOSTS: usize = 10_000;
 
 /// The banned, by host.
 #[derive(Clone, Debug, Default)]
-pub struct Bans {
+pub(crate) struct Bans {
     hosts: BTreeMap<IpAddr, Ban>,
 }
 
@@ -24,7 +24,7 @@ enum Ban {
 
 impl Bans {
     /// The one at `addr` alone sent a bad piece.
-    pub fn add(&mut self, addr: SocketAddr) {
+    pub(crate) fn add(&mut self, addr: SocketAddr) {
         let full = self.hosts.len() >= MAX_HOSTS;
         match self.hosts.entry(addr.ip()) {
             Entry::Occupied(mut first) if *first.get() != Ban::Port(addr.port()) => {
@@ -38,7 +38,7 @@ impl Bans {
     }
 
     /// Whether connections from and to `addr` are refused.
-    pub fn contains(&self, addr: SocketAddr) -> bool {
+    pub(crate) fn contains(&self, addr: SocketAddr) -> bool {
         match self.hosts.get(&addr.ip()) {
             Some(Ban::Port(port)) => *port == addr.port(),
             Some(Ban::Host) => true,

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 
 /// Suspicions of one torrent. Grows with live connections and failed pieces only.
 #[derive(Clone, Debug, Default)]
-pub struct Blame {
+pub(crate) struct Blame {
     suspects: BTreeSet<ConnId>,
     /// Pieces that failed, and who had sent parts of them.
     failed: BTreeMap<PieceIndex, Vec<ConnId>>,
@@ -18,23 +18,23 @@ pub struct Blame {
 
 impl Blame {
     /// Whether a peer must fill its pieces alone.
-    pub fn is_suspect(&self, conn: ConnId) -> bool {
+    pub(crate) fn is_suspect(&self, conn: ConnId) -> bool {
         self.suspects.contains(&conn)
     }
 
     /// Whether a piece has failed before.
-    pub fn has_failed(&self, piece: PieceIndex) -> bool {
+    pub(crate) fn has_failed(&self, piece: PieceIndex) -> bool {
         self.failed.contains_key(&piece)
     }
 
     /// Whether a peer sent part of a piece that failed: others are asked first.
-    pub fn took_part(&self, piece: PieceIndex, conn: ConnId) -> bool {
+    pub(crate) fn took_part(&self, piece: PieceIndex, conn: ConnId) -> bool {
         self.failed.get(&piece).is_some_and(|conns| conns.contains(&conn))
     }
 
     /// A piece failed its hash; gives the one connection that is to blame, when there is one.
     /// What was read back from the disk before it was hashed may have been changed there: then nobody is.
-    pub fn piece_failed(&mut self, piece: PieceIndex, senders: &[ConnId], read_back: bool) -> Option<ConnId> {
+    pub(crate) fn piece_failed(&mut self, piece: PieceIndex, senders: &[ConnId], read_back: bool) -> Option<ConnId> {
         let guilty = match senders {
             [alone] if !read_back => Some(*alone),
             _ => None,
@@ -48,7 +48,7 @@ impl Blame {
     }
 
     /// A piece was verified: whoever filled it alone is cleared.
-    pub fn piece_verified(&mut self, piece: PieceIndex, senders: &[ConnId]) {
+    pub(crate) fn piece_verified(&mut self, piece: PieceIndex, senders: &[ConnId]) {
         self.failed.remove(&piece);
         if let [alone] = senders {
             self.suspects.remove(alone);
@@ -56,7 +56,7 @@ impl Blame {
     }
 
     /// A connection is gone.
-    pub fn forget(&mut self, conn: ConnId) {
+    pub(crate) fn forget(&mut self, conn: ConnId) {
         self.suspects.remove(&conn);
         for conns in self.failed.values_mut() {
             conns.retain(|c| *c != conn);

@@ -10,7 +10,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use core::net::{IpAddr, SocketAddr};
 
 /// How many addresses are kept: more than any client connects to in hours, and some 300 KiB.
-pub const MAX_CANDIDATES: usize = 3000;
+pub(crate) const MAX_CANDIDATES: usize = 3000;
 /// The wait after a first failure; it doubles with each one. Short, because a peer that is just starting is ready a second later.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// The longest wait: a peer that comes back within the quarter of an hour is found.
@@ -20,7 +20,7 @@ const FIRST_UNPRIVILEGED_PORT: u16 = 1024;
 
 /// Where an address comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Source {
+pub(crate) enum Source {
     /// The user named it: tried first, any port.
     Hand,
     /// A tracker named it.
@@ -48,7 +48,7 @@ struct Candidate {
 
 /// The addresses of one torrent.
 #[derive(Clone, Debug)]
-pub struct Candidates {
+pub(crate) struct Candidates {
     known: BTreeMap<SocketAddr, Candidate>,
     queue: BTreeSet<(Instant, u64, SocketAddr)>,
     /// Whether any address may have failed or be past use: only then is it worth a search for one to drop.
@@ -58,17 +58,17 @@ pub struct Candidates {
 
 impl Candidates {
     /// None yet.
-    pub fn new(rng: Rng) -> Self {
+    pub(crate) fn new(rng: Rng) -> Self {
         Candidates { known: BTreeMap::new(), queue: BTreeSet::new(), any_useless: false, rng }
     }
 
     /// How many could be dialled now or later.
-    pub fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.queue.len()
     }
 
     /// An address was named. Unusable ones are dropped; of too many, the new ones.
-    pub fn add(&mut self, now: Instant, addr: SocketAddr, source: Source) {
+    pub(crate) fn add(&mut self, now: Instant, addr: SocketAddr, source: Source) {
         let usable = addr.port() != 0
             && (source == Source::Hand || addr.port() >= FIRST_UNPRIVILEGED_PORT)
             && is_unicast(addr.ip());
@@ -104,7 +104,7 @@ impl Candidates {
     }
 
     /// The next address to dial, now. It counts as linked over `conn` from here on.
-    pub fn pop_due(&mut self, now: Instant, conn: ConnId) -> Option<SocketAddr> {
+    pub(crate) fn pop_due(&mut self, now: Instant, conn: ConnId) -> Option<SocketAddr> {
         let (at, turn, addr) = *self.queue.first()?;
         if at > now {
             return None;
@@ -115,12 +115,12 @@ impl Candidates {
     }
 
     /// When the next address may be dialled.
-    pub fn next_due(&self) -> Option<Instant> {
+    pub(crate) fn next_due(&self) -> Option<Instant> {
         self.queue.first().map(|(at, _, _)| *at)
     }
 
     /// An address is reached over `conn` (which may have come in from elsewhere).
-    pub fn linked(&mut self, now: Instant, addr: SocketAddr, conn: ConnId) {
+    pub(crate) fn linked(&mut self, now: Instant, addr: SocketAddr, conn: ConnId) {
         self.add(now, addr, Source::Itself);
         self.unqueue(addr);
         if let Some(candidate) = self.known.get_mut(&addr)
@@ -131,7 +131,7 @@ impl Candidates {
     }
 
     /// An address is not to be dialled again: it is ourselves, is banned, or has everything as we do.
-    pub fn never_again(&mut self, addr: SocketAddr) {
+    pub(crate) fn never_again(&mut self, addr: SocketAddr) {
         self.unqueue(addr);
         if let Some(candidate) = self.known.get_mut(&addr) {
             candidate.state = State::Never;
@@ -141,7 +141,7 @@ impl Candidates {
 
     /// A connection is gone: the addresses linked over it wait for their next try. `useful` connections start afresh,
     /// others wait twice as long as before.
-    pub fn unlinked(&mut self, now: Instant, conn: ConnId, useful: bool) {
+    pub(crate) fn unlinked(&mut self, now: Instant, conn: ConnId, useful: bool) {
         // More than one when a peer has several addresses: the others led to the same link.
         for (addr, candidate) in self.known.iter_mut().filter(|(_, c)| c.state == State::Linked(conn)) {
             candidate.failures = if useful { 0 } else { candidate.failures.saturating_add(1) };
@@ -156,7 +156,7 @@ impl Candidates {
     }
 
     /// Forgets every address that is `banned` and not connected.
-    pub fn forget(&mut self, banned: impl Fn(SocketAddr) -> bool) {
+    pub(crate) fn forget(&mut self, banned: impl Fn(SocketAddr) -> bool) {
         self.queue.retain(|(_, _, addr)| !banned(*addr));
         self.known.retain(|addr, c| !banned(*addr) || !matches!(c.state, State::Waiting { .. }));
     }

@@ -12,7 +12,7 @@ const TURN: Duration = Duration::from_secs(30);
 
 /// What the choker knows of a peer.
 #[derive(Clone, Copy, Debug)]
-pub struct Chokee {
+pub(crate) struct Chokee {
     /// The connection.
     pub conn: ConnId,
     /// It wants something from us.
@@ -26,7 +26,7 @@ pub struct Chokee {
 }
 
 /// Which peers change: `(conn, unchoke)`, chokes first. `peers` in order of connection.
-pub fn pick_changes(now: Instant, peers: &[Chokee], slots: usize) -> Vec<(ConnId, bool)> {
+pub(crate) fn pick_changes(now: Instant, peers: &[Chokee], slots: usize) -> Vec<(ConnId, bool)> {
     let mut changes = Vec::new();
     let mut serving: Vec<&Chokee> = Vec::new();
     for peer in peers.iter().filter(|peer| peer.unchoked) {

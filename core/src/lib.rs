@@ -5,7 +5,7 @@
 //! and the same events give the same actions, and whole swarms can be run in a simulator.
 //!
 //! Read [`event`] and [`action`] first: they are the whole vocabulary between the engine and the world. The modules stand on floors; a
-//! module uses only floors below its own.
+//! module uses only floors below its own. What the engine is made of (floors 3 to 5) is private: it can change without anybody noticing.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -31,22 +31,22 @@ pub mod action;
 pub mod block;
 pub mod config;
 pub mod event;
-pub mod rate;
-pub mod timers;
-pub mod tx;
+mod rate;
+mod timers;
+mod tx;
 pub mod view;
 
 // Floor 3: machines that do not know each other
-pub mod announce;
-pub mod bans;
-pub mod blame;
-pub mod candidates;
-pub mod choker;
-pub mod picker;
-pub mod pieces;
-pub mod pipeline;
+mod announce;
+mod bans;
+mod blame;
+mod candidates;
+mod choker;
+mod picker;
+mod pieces;
+mod pipeline;
 
 // Floors 4 to 6
 pub mod engine;
-pub mod peer;
-pub mod torrent;
+mod peer;
+mod torrent;

@@ -18,7 +18,7 @@ const SCAN_LIMIT: usize = 256;
 
 /// The rarity index of one torrent.
 #[derive(Clone, Debug)]
-pub struct Picker {
+pub(crate) struct Picker {
     availability: Vec<u16>,
     /// Missing pieces, rarest first.
     row: Vec<PieceIndex>,
@@ -33,7 +33,7 @@ pub struct Picker {
 
 impl Picker {
     /// All pieces missing, no peers.
-    pub fn new(pieces: u32) -> Self {
+    pub(crate) fn new(pieces: u32) -> Self {
         Picker {
             availability: vec![0; pieces as usize],
             row: (0..pieces).map(PieceIndex).collect(),
@@ -45,17 +45,17 @@ impl Picker {
     }
 
     /// How many pieces are missing and not open.
-    pub fn missing_count(&self) -> u32 {
+    pub(crate) fn missing_count(&self) -> u32 {
         self.row.len() as u32
     }
 
     /// Of those, how many some connected peer has.
-    pub fn reachable_count(&self) -> u32 {
+    pub(crate) fn reachable_count(&self) -> u32 {
         if self.complete_peers > 0 { self.missing_count() } else { self.missing_count() - self.bucket_end[0] }
     }
 
     /// Whether a piece is missing and not open.
-    pub fn is_missing(&self, piece: PieceIndex) -> bool {
+    pub(crate) fn is_missing(&self, piece: PieceIndex) -> bool {
         !self.taken.get(piece)
     }
 
@@ -63,7 +63,7 @@ impl Picker {
     ///
     /// # Panics
     /// With the law that is broken.
-    pub fn check_invariants(&self) {
+    pub(crate) fn check_invariants(&self) {
         let mut start = 0;
         for (a, end) in self.bucket_end.iter().enumerate() {
             for at in start..*end {
@@ -78,7 +78,7 @@ impl Picker {
     }
 
     /// A piece is open or had: it is no longer to be picked.
-    pub fn remove(&mut self, piece: PieceIndex) {
+    pub(crate) fn remove(&mut self, piece: PieceIndex) {
         if !self.taken.set(piece) {
             return;
         }
@@ -92,7 +92,7 @@ impl Picker {
     }
 
     /// A piece is missing again.
-    pub fn insert(&mut self, piece: PieceIndex) {
+    pub(crate) fn insert(&mut self, piece: PieceIndex) {
         if !self.taken.clear(piece) {
             return;
         }
@@ -106,7 +106,7 @@ impl Picker {
     }
 
     /// A partial peer has one more piece.
-    pub fn peer_has(&mut self, piece: PieceIndex) {
+    pub(crate) fn peer_has(&mut self, piece: PieceIndex) {
         let a = self.availability[piece.0 as usize];
         let Some(more) = a.checked_add(1) else { return };
         if self.bucket_end.len() <= more as usize {
@@ -120,7 +120,7 @@ impl Picker {
     }
 
     /// A partial peer that had this piece is gone.
-    pub fn peer_lost(&mut self, piece: PieceIndex) {
+    pub(crate) fn peer_lost(&mut self, piece: PieceIndex) {
         let Some(less) = self.availability[piece.0 as usize].checked_sub(1) else { return };
         if self.place[piece.0 as usize] != NOWHERE {
             self.swap(self.place[piece.0 as usize], self.bucket_end[less as usize]);
@@ -130,22 +130,22 @@ impl Picker {
     }
 
     /// A peer that has everything came.
-    pub fn complete_peer_came(&mut self) {
+    pub(crate) fn complete_peer_came(&mut self) {
         self.complete_peers += 1;
     }
 
     /// A peer that had everything from the start is gone.
-    pub fn complete_peer_gone(&mut self) {
+    pub(crate) fn complete_peer_gone(&mut self) {
         self.complete_peers = self.complete_peers.saturating_sub(1);
     }
 
     /// How many connected peers have a piece.
-    pub fn availability(&self, piece: PieceIndex) -> u32 {
+    pub(crate) fn availability(&self, piece: PieceIndex) -> u32 {
         self.complete_peers + self.availability.get(piece.0 as usize).map_or(0, |a| u32::from(*a))
     }
 
     /// The rarest missing piece that `peer` has and `allowed` does not refuse.
-    pub fn pick_rarest(
+    pub(crate) fn pick_rarest(
         &self,
         peer: &Bitfield,
         rng: &mut Rng,
@@ -177,7 +177,12 @@ impl Picker {
 
     /// Any missing piece that `peer` has and `allowed` does not refuse, from a random place on: for the first piece, which
     /// should be complete soon rather than rare.
-    pub fn pick_any(&self, peer: &Bitfield, rng: &mut Rng, allowed: impl Fn(PieceIndex) -> bool) -> Option<PieceIndex> {
+    pub(crate) fn pick_any(
+        &self,
+        peer: &Bitfield,
+        rng: &mut Rng,
+        allowed: impl Fn(PieceIndex) -> bool,
+    ) -> Option<PieceIndex> {
         let from = PieceIndex(rng.below(u64::from(peer.len())) as u32);
         let both = || peer.iter_ones_not_in(&self.taken).filter(|piece| allowed(*piece));
         both().find(|piece| *piece >= from).or_else(|| both().next())

@@ -15,9 +15,9 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 /// Blocks of a write: 256 KiB. Smaller writes cost up to twice the processor time on common file systems.
-pub const RUN_BLOCKS: u32 = 16;
+pub(crate) const RUN_BLOCKS: u32 = 16;
 /// The most blocks of one write: bounds how long one operation keeps its buffers.
-pub const MAX_RUN_BLOCKS: u32 = 64;
+pub(crate) const MAX_RUN_BLOCKS: u32 = 64;
 
 /// A block's way from wanted to written.
 #[derive(Clone, Debug)]
@@ -34,7 +34,7 @@ enum Slot {
 
 /// Disk work for an open piece, in blocks.
 #[derive(Debug)]
-pub enum Store {
+pub(crate) enum Store {
     /// Write these blocks, and hash them when `hash` is given.
     Absorb {
         /// Index of the first block.
@@ -61,7 +61,7 @@ pub enum Store {
 
 /// What has become of a piece whose last operation came home.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// The digest matches and everything is written.
     Good,
     /// The digest differs.
@@ -72,7 +72,7 @@ pub enum Verdict {
 
 /// A piece in progress.
 #[derive(Clone, Debug)]
-pub struct OpenPiece {
+pub(crate) struct OpenPiece {
     slots: Vec<Slot>,
     missing: u32,
     /// Buffers that wait here.
@@ -114,12 +114,12 @@ impl OpenPiece {
     }
 
     /// Blocks that nobody was asked for.
-    pub fn missing(&self) -> u32 {
+    pub(crate) fn missing(&self) -> u32 {
         if self.lost { 0 } else { self.missing }
     }
 
     /// The first block that nobody was asked for.
-    pub fn first_missing(&mut self) -> Option<u32> {
+    pub(crate) fn first_missing(&mut self) -> Option<u32> {
         if self.missing() == 0 {
             return None;
         }
@@ -130,7 +130,7 @@ impl OpenPiece {
     }
 
     /// Blocks that were asked of fewer than `limit` peers and are not here, with how many were asked.
-    pub fn awaited(&self, limit: u8) -> impl Iterator<Item = (u32, u8)> + '_ {
+    pub(crate) fn awaited(&self, limit: u8) -> impl Iterator<Item = (u32, u8)> + '_ {
         self.slots.iter().enumerate().filter_map(move |(block, slot)| match slot {
             Slot::Requested(n) if *n < limit && !self.lost => Some((block as u32, *n)),
             _ => None,
@@ -138,12 +138,12 @@ impl OpenPiece {
     }
 
     /// Whether a block would still be of use.
-    pub fn wants(&self, block: u32) -> bool {
+    pub(crate) fn wants(&self, block: u32) -> bool {
         !self.lost && matches!(self.slots.get(block as usize), Some(Slot::Missing | Slot::Requested(_)))
     }
 
     /// A peer is asked for a block.
-    pub fn request(&mut self, block: u32) {
+    pub(crate) fn request(&mut self, block: u32) {
         match &mut self.slots[block as usize] {
             slot @ Slot::Missing => {
                 *slot = Slot::Requested(1);
@@ -155,7 +155,7 @@ impl OpenPiece {
     }
 
     /// A peer will not send a block it was asked for.
-    pub fn unrequest(&mut self, block: u32) {
+    pub(crate) fn unrequest(&mut self, block: u32) {
         match &mut self.slots[block as usize] {
             slot @ Slot::Requested(1) => {
                 *slot = Slot::Missing;
@@ -185,7 +185,7 @@ impl OpenPiece {
     }
 
     /// The next disk work that is due. With `spill`, short runs and runs out of order go too.
-    pub fn next_store(&mut self, spill: bool) -> Option<Store> {
+    pub(crate) fn next_store(&mut self, spill: bool) -> Option<Store> {
         if self.lost {
             return None;
         }
@@ -258,7 +258,7 @@ impl OpenPiece {
     }
 
     /// A [`Store::Absorb`] came home.
-    pub fn absorbed(&mut self, first: u32, count: u32, hash: Option<Hashed>, hashing: bool, written: bool) {
+    pub(crate) fn absorbed(&mut self, first: u32, count: u32, hash: Option<Hashed>, hashing: bool, written: bool) {
         self.operations -= 1;
         for slot in &mut self.slots[first as usize..(first + count) as usize] {
             *slot = Slot::Written;
@@ -271,7 +271,7 @@ impl OpenPiece {
     }
 
     /// A [`Store::ReadBack`] came home; `None` when the disk failed.
-    pub fn read_back(&mut self, hash: Option<Hashed>) {
+    pub(crate) fn read_back(&mut self, hash: Option<Hashed>) {
         self.operations -= 1;
         self.hash_home(hash);
     }
@@ -286,7 +286,7 @@ impl OpenPiece {
     }
 
     /// What has become of it, once nothing is under way.
-    pub fn verdict(&self, expected: Digest) -> Option<Verdict> {
+    pub(crate) fn verdict(&self, expected: Digest) -> Option<Verdict> {
         if !self.is_quiet() {
             return None;
         }
@@ -302,28 +302,28 @@ impl OpenPiece {
     }
 
     /// Whether no operation of it is under way.
-    pub fn is_quiet(&self) -> bool {
+    pub(crate) fn is_quiet(&self) -> bool {
         self.operations == 0
     }
 
     /// Who sent its blocks.
-    pub fn senders(&self) -> &[ConnId] {
+    pub(crate) fn senders(&self) -> &[ConnId] {
         &self.senders
     }
 
     /// Whether part of it was hashed after a way over the disk, which might be what changed it.
-    pub fn was_read_back(&self) -> bool {
+    pub(crate) fn was_read_back(&self) -> bool {
         self.read_back
     }
 
     /// Gives the piece up: nothing of it goes to the disk any more, and its buffers go `home`.
-    pub fn lose(&mut self, home: impl FnMut(Block)) {
+    pub(crate) fn lose(&mut self, home: impl FnMut(Block)) {
         self.lost = true;
         self.drop_held(home);
     }
 
     /// Whether every block is here: nothing but the disk stands between the piece and its verdict.
-    pub fn is_here(&self) -> bool {
+    pub(crate) fn is_here(&self) -> bool {
         self.missing == 0 && !self.slots.iter().any(|slot| matches!(slot, Slot::Requested(_)))
     }
 
@@ -343,7 +343,7 @@ impl OpenPiece {
     }
 
     /// How many peers a block is asked of; `None` when it is here.
-    pub fn asked(&self, block: u32) -> Option<u32> {
+    pub(crate) fn asked(&self, block: u32) -> Option<u32> {
         match self.slots.get(block as usize)? {
             Slot::Missing => Some(0),
             Slot::Requested(n) => Some(u32::from(*n)),
@@ -352,7 +352,7 @@ impl OpenPiece {
     }
 
     /// Buffers that wait, and buffers at the disk.
-    pub fn buffers(&self) -> usize {
+    pub(crate) fn buffers(&self) -> usize {
         self.slots.iter().filter(|slot| matches!(slot, Slot::Held(_) | Slot::Writing)).count()
     }
 
@@ -373,7 +373,7 @@ impl OpenPiece {
 
 /// All pieces of a torrent.
 #[derive(Clone, Debug)]
-pub struct Pieces {
+pub(crate) struct Pieces {
     layout: Layout,
     have: Bitfield,
     have_bytes: u64,
@@ -384,28 +384,28 @@ pub struct Pieces {
 
 impl Pieces {
     /// All pieces missing.
-    pub fn new(layout: Layout) -> Self {
+    pub(crate) fn new(layout: Layout) -> Self {
         let have = Bitfield::empty(layout.piece_count());
         Pieces { layout, have, have_bytes: 0, open: BTreeMap::new(), wanting: BTreeSet::new() }
     }
 
     /// Verified and written pieces.
-    pub fn have(&self) -> &Bitfield {
+    pub(crate) fn have(&self) -> &Bitfield {
         &self.have
     }
 
     /// Bytes of verified and written pieces.
-    pub fn have_bytes(&self) -> u64 {
+    pub(crate) fn have_bytes(&self) -> u64 {
         self.have_bytes
     }
 
     /// Whether every piece is had.
-    pub fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         self.have.is_full()
     }
 
     /// A piece is verified and written.
-    pub fn set_have(&mut self, piece: PieceIndex) {
+    pub(crate) fn set_have(&mut self, piece: PieceIndex) {
         self.open.remove(&piece);
         self.wanting.remove(&piece);
         if self.have.set(piece) {
@@ -414,7 +414,7 @@ impl Pieces {
     }
 
     /// Begins a missing piece.
-    pub fn open(&mut self, piece: PieceIndex, lease: Option<(ConnId, Instant)>) {
+    pub(crate) fn open(&mut self, piece: PieceIndex, lease: Option<(ConnId, Instant)>) {
         assert!(!self.have.get(piece) && !self.open.contains_key(&piece), "only a missing piece is opened");
         let blocks = self.layout.blocks_of(piece);
         self.open.insert(piece, OpenPiece { lease, ..OpenPiece::new(blocks) });
@@ -422,12 +422,12 @@ impl Pieces {
     }
 
     /// An open piece.
-    pub fn get(&self, piece: PieceIndex) -> Option<&OpenPiece> {
+    pub(crate) fn get(&self, piece: PieceIndex) -> Option<&OpenPiece> {
         self.open.get(&piece)
     }
 
     /// Changes an open piece.
-    pub fn update<T>(&mut self, piece: PieceIndex, change: impl FnOnce(&mut OpenPiece) -> T) -> Option<T> {
+    pub(crate) fn update<T>(&mut self, piece: PieceIndex, change: impl FnOnce(&mut OpenPiece) -> T) -> Option<T> {
         let open = self.open.get_mut(&piece)?;
         let wanted = open.missing() > 0;
         let result = change(open);
@@ -438,29 +438,29 @@ impl Pieces {
     }
 
     /// All open pieces.
-    pub fn iter_open(&self) -> impl Iterator<Item = (PieceIndex, &OpenPiece)> {
+    pub(crate) fn iter_open(&self) -> impl Iterator<Item = (PieceIndex, &OpenPiece)> {
         self.open.iter().map(|(piece, open)| (*piece, open))
     }
 
     /// Open pieces with blocks that nobody was asked for.
-    pub fn iter_wanting(&self) -> impl Iterator<Item = (PieceIndex, &OpenPiece)> {
+    pub(crate) fn iter_wanting(&self) -> impl Iterator<Item = (PieceIndex, &OpenPiece)> {
         self.wanting.iter().filter_map(|piece| Some((*piece, self.open.get(piece)?)))
     }
 
     /// A connection is gone: what it was to fill alone is open to all.
-    pub fn end_leases(&mut self, conn: ConnId) {
+    pub(crate) fn end_leases(&mut self, conn: ConnId) {
         for open in self.open.values_mut().filter(|open| open.lease.is_some_and(|(holder, _)| holder == conn)) {
             open.lease = None;
         }
     }
 
     /// How many are open.
-    pub fn open_count(&self) -> usize {
+    pub(crate) fn open_count(&self) -> usize {
         self.open.len()
     }
 
     /// Whether a block would still be of use.
-    pub fn wants(&self, piece: PieceIndex, block: u32) -> bool {
+    pub(crate) fn wants(&self, piece: PieceIndex, block: u32) -> bool {
         self.open.get(&piece).is_some_and(|open| open.wants(block))
     }
 
@@ -468,7 +468,7 @@ impl Pieces {
     ///
     /// # Errors
     /// The block, when its place is filled or its piece is not open.
-    pub fn accept(&mut self, piece: PieceIndex, block: u32, data: Block, from: ConnId) -> Result<(), Block> {
+    pub(crate) fn accept(&mut self, piece: PieceIndex, block: u32, data: Block, from: ConnId) -> Result<(), Block> {
         if !self.wants(piece, block) {
             return Err(data);
         }
@@ -476,7 +476,7 @@ impl Pieces {
     }
 
     /// Gives an open piece up: it is missing again. Buffers that wait go to `home`.
-    pub fn forget(&mut self, piece: PieceIndex, home: impl FnMut(Block)) -> Option<OpenPiece> {
+    pub(crate) fn forget(&mut self, piece: PieceIndex, home: impl FnMut(Block)) -> Option<OpenPiece> {
         let mut open = self.open.remove(&piece)?;
         self.wanting.remove(&piece);
         open.drop_held(home);
@@ -484,7 +484,7 @@ impl Pieces {
     }
 
     /// Open pieces that hold buffers.
-    pub fn holding(&self) -> impl Iterator<Item = PieceIndex> + '_ {
+    pub(crate) fn holding(&self) -> impl Iterator<Item = PieceIndex> + '_ {
         self.open.iter().filter(|(_, open)| open.held > 0).map(|(piece, _)| *piece)
     }
 
@@ -492,7 +492,7 @@ impl Pieces {
     ///
     /// # Panics
     /// With the law that is broken.
-    pub fn check_invariants(&self) {
+    pub(crate) fn check_invariants(&self) {
         let had = self.have.iter_ones().map(|piece| u64::from(self.layout.len_of(piece))).sum::<u64>();
         assert_eq!(self.have_bytes, had, "bytes had equal a recount");
         for (piece, open) in &self.open {

@@ -11,7 +11,7 @@ const FIRST_WINDOW: u32 = 8;
 /// A slow link still has a request waiting at the other side.
 const MIN_WINDOW: u32 = 4;
 /// Requests under way at one peer, at most: some 8 MB, enough for 78 MiB/s at a delay of 100 ms. libtorrent ships the same bound.
-pub const MAX_WINDOW: u32 = 500;
+pub(crate) const MAX_WINDOW: u32 = 500;
 /// What a peer takes that does not say: the least that common clients take (BEP 10 names 250 as libtorrent's).
 const DEFAULT_REQQ: u32 = 250;
 /// On top of the measured round trip: disks and busy peers answer late.
@@ -19,7 +19,7 @@ const SLACK: Duration = Duration::from_millis(1000);
 
 /// The request window of one peer.
 #[derive(Clone, Debug)]
-pub struct Pipeline {
+pub(crate) struct Pipeline {
     window: u32,
     slow_start: bool,
     last_rate: u64,
@@ -43,27 +43,27 @@ impl Default for Pipeline {
 
 impl Pipeline {
     /// How many requests may be under way.
-    pub fn window(&self) -> u32 {
+    pub(crate) fn window(&self) -> u32 {
         if self.snubbed { 1 } else { self.window.min(self.reqq).min(MAX_WINDOW) }
     }
 
     /// The peer said how many requests it queues (BEP 10 `reqq`).
-    pub fn set_reqq(&mut self, reqq: u32) {
+    pub(crate) fn set_reqq(&mut self, reqq: u32) {
         self.reqq = reqq.max(1);
     }
 
     /// Whether the peer left a request unanswered for too long.
-    pub fn is_snubbed(&self) -> bool {
+    pub(crate) fn is_snubbed(&self) -> bool {
         self.snubbed
     }
 
     /// A request was not answered in time: one at a time from now on, until a block comes.
-    pub fn snub(&mut self) {
+    pub(crate) fn snub(&mut self) {
         *self = Pipeline { reqq: self.reqq, snubbed: true, ..Pipeline::default() };
     }
 
     /// A block that was asked for at `sent` is complete.
-    pub fn block_came(&mut self, now: Instant, sent: Instant) {
+    pub(crate) fn block_came(&mut self, now: Instant, sent: Instant) {
         self.snubbed = false;
         let round_trip = now.since(sent);
         self.min_round_trip = Some(self.min_round_trip.map_or(round_trip, |min| min.min(round_trip)));
@@ -73,7 +73,7 @@ impl Pipeline {
     }
 
     /// A second has passed; `rate` is what came in it, in bytes.
-    pub fn tick(&mut self, rate: u64, busy: bool) {
+    pub(crate) fn tick(&mut self, rate: u64, busy: bool) {
         if !busy {
             return;
         }

@@ -2,7 +2,7 @@
 
 /// A counter of bytes with its rate. Call [`Rate::tick`] once a second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Rate {
+pub(crate) struct Rate {
     total: u64,
     this_second: u64,
     /// In 1/256 bytes per second, so that the mean of a slow flow does not stick at a rounding error.
@@ -12,13 +12,13 @@ pub struct Rate {
 
 impl Rate {
     /// Counts bytes.
-    pub fn add(&mut self, bytes: u64) {
+    pub(crate) fn add(&mut self, bytes: u64) {
         self.total += bytes;
         self.this_second += bytes;
     }
 
     /// A second has passed.
-    pub fn tick(&mut self) {
+    pub(crate) fn tick(&mut self) {
         // The first seconds weigh fully, so that a new flow shows its rate at once; then each weighs a quarter.
         self.seconds = (self.seconds + 1).min(4);
         let weight = u64::from(self.seconds);
@@ -27,12 +27,12 @@ impl Rate {
     }
 
     /// Bytes since the start.
-    pub fn total(&self) -> u64 {
+    pub(crate) fn total(&self) -> u64 {
         self.total
     }
 
     /// Bytes per second.
-    pub fn per_second(&self) -> u64 {
+    pub(crate) fn per_second(&self) -> u64 {
         self.mean_x256 / 256
     }
 }

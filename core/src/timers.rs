@@ -5,7 +5,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 
 /// A table of deadlines. Work per call grows with the logarithm of the number of keys.
 #[derive(Clone, Debug)]
-pub struct Timers<K> {
+pub(crate) struct Timers<K> {
     at: BTreeMap<K, Instant>,
     queue: BTreeSet<(Instant, K)>,
 }
@@ -18,7 +18,7 @@ impl<K> Default for Timers<K> {
 
 impl<K: Ord + Copy> Timers<K> {
     /// Sets, moves or (with `None`) clears the deadline of `key`.
-    pub fn set(&mut self, key: K, at: Option<Instant>) {
+    pub(crate) fn set(&mut self, key: K, at: Option<Instant>) {
         let old = match at {
             Some(at) => self.at.insert(key, at),
             None => self.at.remove(&key),
@@ -35,12 +35,12 @@ impl<K: Ord + Copy> Timers<K> {
     }
 
     /// The earliest deadline and its key.
-    pub fn next(&self) -> Option<(Instant, K)> {
+    pub(crate) fn next(&self) -> Option<(Instant, K)> {
         self.queue.first().copied()
     }
 
     /// Takes out the earliest key whose deadline has come.
-    pub fn pop_due(&mut self, now: Instant) -> Option<K> {
+    pub(crate) fn pop_due(&mut self, now: Instant) -> Option<K> {
         let (at, key) = self.next()?;
         (at <= now).then(|| {
             self.set(key, None);

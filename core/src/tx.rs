@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 
 /// What is to be sent to one peer.
 #[derive(Clone, Debug, Default)]
-pub struct TxQueue {
+pub(crate) struct TxQueue {
     batch: TxBatch,
     /// Stretches given to the queue and not yet flushed, in order: length, and whether it is payload.
     unflushed: VecDeque<(u64, bool)>,
@@ -19,7 +19,7 @@ pub struct TxQueue {
 
 impl TxQueue {
     /// Queues bytes written by `encode`.
-    pub fn push_with(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
+    pub(crate) fn push_with(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
         let start = self.batch.bytes.len();
         encode(&mut self.batch.bytes);
         let end = self.batch.bytes.len();
@@ -31,12 +31,12 @@ impl TxQueue {
     }
 
     /// Queues a control message.
-    pub fn push(&mut self, message: &Message<'_>) {
+    pub(crate) fn push(&mut self, message: &Message<'_>) {
         self.push_with(|out| message.encode(out));
     }
 
     /// Queues a `piece` message whose payload the driver reads from the torrent's files.
-    pub fn push_block(&mut self, torrent: TorrentId, request: BlockRequest) {
+    pub(crate) fn push_block(&mut self, torrent: TorrentId, request: BlockRequest) {
         self.push_with(|out| encode_piece_header(request, out));
         let BlockRequest { piece, begin, len } = request;
         self.batch.segments.push(Segment::File { torrent, piece, begin, len });
@@ -44,23 +44,23 @@ impl TxQueue {
     }
 
     /// Whether something waits for the driver.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.batch.segments.is_empty()
     }
 
     /// Moves everything that waits into `batch`, whose memory is taken in exchange.
-    pub fn take(&mut self, batch: &mut TxBatch) {
+    pub(crate) fn take(&mut self, batch: &mut TxBatch) {
         batch.clear();
         core::mem::swap(batch, &mut self.batch);
     }
 
     /// Bytes queued or at the driver, not yet taken by the network.
-    pub fn unflushed_bytes(&self) -> u64 {
+    pub(crate) fn unflushed_bytes(&self) -> u64 {
         self.unflushed_bytes
     }
 
     /// The network took `bytes` more; gives how many of them were payload.
-    pub fn flushed(&mut self, mut bytes: u64) -> u64 {
+    pub(crate) fn flushed(&mut self, mut bytes: u64) -> u64 {
         let mut payload = 0;
         while bytes > 0
             && let Some((len, is_payload)) = self.unflushed.front_mut()

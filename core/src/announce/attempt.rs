@@ -21,7 +21,7 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
 /// Redirects followed in one announce. A circle ends here.
-pub const MAX_REDIRECTS: u32 = 5;
+pub(crate) const MAX_REDIRECTS: u32 = 5;
 /// Addresses of one name that are tried: no tracker has more, a hostile name server might.
 const MAX_ADDRESSES: usize = 8;
 /// An HTTP address that keeps silent gives way to the name's next one after this long.

@@ -29,21 +29,19 @@ use attempt::{Attempt, Context, Progress};
 use core::net::SocketAddr;
 use tracker::Tracker;
 
-pub use crate::tracker::Totals;
-pub use attempt::MAX_REDIRECTS;
-pub use tracker::{MAX_INTERVAL, MIN_INTERVAL};
-pub use vocabulary::{AnnounceConfig, AnnounceEvent, AnnounceOutput, RequestId};
+pub(crate) use crate::tracker::Totals;
+pub(crate) use vocabulary::{AnnounceConfig, AnnounceEvent, AnnounceOutput, RequestId};
 
 /// Trackers kept of a torrent, the first ones: real lists have some tens, and a hostile one must not make us a flood.
-pub const MAX_TRACKERS: usize = 200;
+pub(crate) const MAX_TRACKERS: usize = 200;
 /// A tracker that has not answered after this long is joined by the next one.
-pub const HEDGE_AFTER: Duration = Duration::from_secs(10);
+pub(crate) const HEDGE_AFTER: Duration = Duration::from_secs(10);
 /// An announce without an answer after this long has failed. (A UDP one goes on with BEP 15's ever longer pauses until its place is needed.)
-pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(60);
+pub(crate) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(60);
 /// Announces under way at a time: as many as begin, one every [`HEDGE_AFTER`], within [`ATTEMPT_TIMEOUT`].
-pub const MAX_IN_FLIGHT: usize = 6;
+pub(crate) const MAX_IN_FLIGHT: usize = 6;
 /// Goodbyes under way at a time: they are short and all have to fit into one deadline.
-pub const MAX_GOODBYES: usize = 20;
+pub(crate) const MAX_GOODBYES: usize = 20;
 /// Peers asked for while we look for some.
 const NUM_WANT_MANY: u32 = 200;
 /// Peers asked for otherwise: what most trackers give anyway.
@@ -63,7 +61,7 @@ enum Phase {
 
 /// The trackers of one torrent.
 #[derive(Clone, Debug)]
-pub struct Announcer {
+pub(crate) struct Announcer {
     config: AnnounceConfig,
     key: u32,
     rng: Rng,
@@ -92,7 +90,7 @@ pub struct Announcer {
 
 impl Announcer {
     /// An announcer that waits for [`AnnounceEvent::Start`]. Tiers are shuffled within themselves (BEP 12).
-    pub fn new(mut config: AnnounceConfig, mut rng: Rng, now: Instant) -> Self {
+    pub(crate) fn new(mut config: AnnounceConfig, mut rng: Rng, now: Instant) -> Self {
         let mut texts: Vec<String> = Vec::new();
         let mut tiers = Vec::new();
         for tier in core::mem::take(&mut config.tiers) {
@@ -131,7 +129,7 @@ impl Announcer {
     }
 
     /// Takes in what happened; `totals` are those of this moment.
-    pub fn handle(&mut self, now: Instant, totals: Totals, event: AnnounceEvent<'_>) {
+    pub(crate) fn handle(&mut self, now: Instant, totals: Totals, event: AnnounceEvent<'_>) {
         self.now = now.max(self.now);
         self.totals = totals;
         match event {
@@ -152,17 +150,17 @@ impl Announcer {
     }
 
     /// The next thing to do. Only pops.
-    pub fn poll_output(&mut self) -> Option<AnnounceOutput> {
+    pub(crate) fn poll_output(&mut self) -> Option<AnnounceOutput> {
         self.outputs.pop_front()
     }
 
     /// When it wants a [`AnnounceEvent::Tick`].
-    pub fn poll_timeout(&self) -> Option<Instant> {
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.timeout
     }
 
     /// Whether a datagram may be an answer for this torrent. Cheap: a look at sender and transaction.
-    pub fn expects_datagram(&self, from: SocketAddr, bytes: &[u8]) -> bool {
+    pub(crate) fn expects_datagram(&self, from: SocketAddr, bytes: &[u8]) -> bool {
         self.attempts.iter().any(|attempt| attempt.expects(from, bytes))
     }
 
@@ -430,8 +428,7 @@ impl Announcer {
         if running && peers > 0 {
             self.outputs.push_back(AnnounceOutput::Peers(reply.peers));
         }
-        let Reply { warning, external_ip, .. } = reply;
-        self.outputs.push_back(AnnounceOutput::Answered { url, peers, next_in, warning, external_ip });
+        self.outputs.push_back(AnnounceOutput::Answered { url, peers, next_in, warning: reply.warning });
         if !running {
             self.say_goodbye_after(attempt);
         } else if self.settled_by.is_none_or(|settled| settled == at) {

@@ -1,5 +1,6 @@
 //! Every rule of the announcer, in virtual time.
 
+use super::attempt::MAX_REDIRECTS;
 use super::*;
 use crate::action::{Fetch, Operation};
 use crate::event::FetchReply;

@@ -12,9 +12,9 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 /// No tracker is asked more often, whatever it says: interval 0 must not make us spin.
-pub const MIN_INTERVAL: Duration = Duration::from_secs(60);
+pub(crate) const MIN_INTERVAL: Duration = Duration::from_secs(60);
 /// Nor more seldom: a tracker's slip must not make us sleep for ever.
-pub const MAX_INTERVAL: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const MAX_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 /// When the tracker names no interval: what most of them use.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(30 * 60);
 /// The first pause after a failure; it doubles with each further one.

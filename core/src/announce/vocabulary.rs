@@ -6,11 +6,11 @@ use crate::id::{InfoHash, PeerId};
 use crate::time::Duration;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 
 /// What an announcer is made of.
 #[derive(Clone, Debug)]
-pub struct AnnounceConfig {
+pub(crate) struct AnnounceConfig {
     /// The torrent.
     pub info_hash: InfoHash,
     /// Who we are.
@@ -27,7 +27,7 @@ pub struct AnnounceConfig {
 
 /// Something that the announcer is told.
 #[derive(Debug)]
-pub enum AnnounceEvent<'a> {
+pub(crate) enum AnnounceEvent<'a> {
     /// The torrent runs: begin. While goodbyes are under way it cuts them short, and no [`AnnounceOutput::Stopped`] follows.
     Start,
     /// The download was completed in this session (not: found complete by the check).
@@ -56,7 +56,7 @@ pub enum AnnounceEvent<'a> {
 
 /// Something that the announcer wants or reports.
 #[derive(Clone, Debug)]
-pub enum AnnounceOutput {
+pub(crate) enum AnnounceOutput {
     /// Begin an operation; answer with [`AnnounceEvent::Done`].
     Submit {
         /// Its number in this announcer.
@@ -88,8 +88,6 @@ pub enum AnnounceOutput {
         next_in: Duration,
         /// Its `warning message`, cleaned.
         warning: Option<String>,
-        /// Our address as it sees us (BEP 24).
-        external_ip: Option<IpAddr>,
     },
     /// A tracker could not be asked, or refused.
     Failed {
@@ -104,4 +102,4 @@ pub enum AnnounceOutput {
 
 /// An operation's number, within one announcer; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RequestId(pub u64);
+pub(crate) struct RequestId(pub u64);

@@ -31,7 +31,7 @@ pub const MAX_PIECE_BYTES: u32 = 512 << 20;
 /// Most elements in a file's path. What nests deeper than this is a bomb; no system holds such a path anyhow.
 pub const MAX_PATH_ELEMENTS: usize = 100;
 
-/// Most trackers that are kept. Torrents carry up to some hundred. (The announcer asks fewer: [`announce::MAX_TRACKERS`](crate::announce::MAX_TRACKERS).)
+/// Most trackers that are kept. Torrents carry up to some hundred. (The announcer asks fewer: `MAX_TRACKERS` in `announce`.)
 pub const MAX_TRACKERS: usize = 500;
 
 /// Most web seeds that are kept, for the same reason.

@@ -14,7 +14,7 @@ pub(super) const PATIENCE_PER_SECOND: u32 = 20;
 
 /// What a message means beyond its connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum News {
+pub(crate) enum News {
     /// Nothing.
     None,
     /// It chokes us: without BEP 6 all requests are void.
@@ -44,7 +44,7 @@ impl Peer {
     ///
     /// # Errors
     /// The peer broke the protocol.
-    pub fn handle_message(&mut self, message: Message<'_>) -> Result<News, PeerFault> {
+    pub(crate) fn handle_message(&mut self, message: Message<'_>) -> Result<News, PeerFault> {
         let pieces = self.has.len();
         let first = !self.first_message_seen;
         // BEP 10's handshake may come before the bitfield: common clients send it so.
@@ -145,7 +145,7 @@ impl Peer {
     ///
     /// # Errors
     /// [`PeerFault::Flood`] when there are too many.
-    pub fn redundant(&mut self) -> Result<News, PeerFault> {
+    pub(crate) fn redundant(&mut self) -> Result<News, PeerFault> {
         self.patience = self.patience.checked_sub(1).ok_or(PeerFault::Flood)?;
         Ok(News::None)
     }

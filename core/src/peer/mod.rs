@@ -5,8 +5,8 @@
 mod messages;
 mod requests;
 
-pub use messages::News;
-pub use requests::{Arrival, Incoming, Outstanding};
+pub(crate) use messages::News;
+pub(crate) use requests::{Arrival, Incoming, Outstanding};
 
 use crate::bitfield::Bitfield;
 use crate::id::{ConnId, PeerId, PieceIndex, TorrentId};
@@ -21,13 +21,13 @@ use alloc::string::String;
 use core::net::SocketAddr;
 
 /// Bytes the driver may read ahead of us: a few of its reads, so that a fast link never waits for a grant.
-pub const READ_GRANT_BYTES: u64 = 1024 * 1024;
+pub(crate) const READ_GRANT_BYTES: u64 = 1024 * 1024;
 /// A peer that lets this much pile up does not read; every `have` to it would add to the pile.
-pub const MAX_UNREAD_BYTES: u64 = 4 * 1024 * 1024;
+pub(crate) const MAX_UNREAD_BYTES: u64 = 4 * 1024 * 1024;
 
 /// How far a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub(crate) enum Stage {
     /// We dialled and wait for an answer.
     Dialing,
     /// Connected; their handshake is awaited.
@@ -38,7 +38,7 @@ pub enum Stage {
 
 /// How a peer stands in the rarity index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Counted {
+pub(crate) enum Counted {
     /// Not at all: nothing known of its pieces.
     No,
     /// As one that has everything.
@@ -49,7 +49,7 @@ pub enum Counted {
 
 /// One connection.
 #[derive(Clone, Debug)]
-pub struct Peer {
+pub(crate) struct Peer {
     /// Its number.
     pub conn: ConnId,
     /// The other side's address: where we dialled, or where it came from.
@@ -128,7 +128,7 @@ pub struct Peer {
 
 impl Peer {
     /// A connection at its beginning.
-    pub fn new(conn: ConnId, addr: SocketAddr, now: Instant, stage: Stage) -> Self {
+    pub(crate) fn new(conn: ConnId, addr: SocketAddr, now: Instant, stage: Stage) -> Self {
         Peer {
             conn,
             addr,
@@ -174,7 +174,7 @@ impl Peer {
     }
 
     /// Their handshake was accepted.
-    pub fn go_live(&mut self, now: Instant, theirs: &Handshake, ours: &Handshake, pieces: u32) {
+    pub(crate) fn go_live(&mut self, now: Instant, theirs: &Handshake, ours: &Handshake, pieces: u32) {
         self.stage = Stage::Live;
         self.stage_since = now;
         self.peer_id = theirs.peer_id;
@@ -185,13 +185,13 @@ impl Peer {
     }
 
     /// Queues a message.
-    pub fn send(&mut self, now: Instant, message: &Message<'_>) {
+    pub(crate) fn send(&mut self, now: Instant, message: &Message<'_>) {
         self.last_sent = now;
         self.tx.push(message);
     }
 
     /// Tells the peer whether we want something, when that changed.
-    pub fn set_interested(&mut self, now: Instant, interested: bool) {
+    pub(crate) fn set_interested(&mut self, now: Instant, interested: bool) {
         if self.am_interested != interested {
             self.am_interested = interested;
             self.send(now, if interested { &Message::Interested } else { &Message::NotInterested });
@@ -199,7 +199,7 @@ impl Peer {
     }
 
     /// The bytes just received used up part of the grant; how much to grant anew, if it is time.
-    pub fn use_read_credit(&mut self, bytes: u64) -> Option<u64> {
+    pub(crate) fn use_read_credit(&mut self, bytes: u64) -> Option<u64> {
         self.read_credit = self.read_credit.saturating_sub(bytes);
         (self.read_credit < READ_GRANT_BYTES / 2).then(|| {
             let grant = READ_GRANT_BYTES - self.read_credit;
@@ -209,7 +209,7 @@ impl Peer {
     }
 
     /// A second has passed.
-    pub fn tick(&mut self) {
+    pub(crate) fn tick(&mut self) {
         self.patience = (self.patience + messages::PATIENCE_PER_SECOND).min(messages::PATIENCE);
         let busy = !self.requested.is_empty();
         self.pipeline.tick(self.down_this_second, busy);
@@ -219,12 +219,12 @@ impl Peer {
     }
 
     /// Whether it has every piece, or never wants one.
-    pub fn is_seed(&self) -> bool {
+    pub(crate) fn is_seed(&self) -> bool {
         self.upload_only || (self.has.is_full() && self.counted != Counted::No)
     }
 
     /// A picture of it.
-    pub fn view(&self, torrent: TorrentId) -> PeerView {
+    pub(crate) fn view(&self, torrent: TorrentId) -> PeerView {
         PeerView {
             conn: self.conn,
             torrent,

@@ -19,7 +19,7 @@ const MAX_FORGOTTEN: usize = 2 * MAX_WINDOW as usize;
 
 /// A request under way.
 #[derive(Clone, Copy, Debug)]
-pub struct Outstanding {
+pub(crate) struct Outstanding {
     /// What was asked for.
     pub request: BlockRequest,
     /// When.
@@ -28,7 +28,7 @@ pub struct Outstanding {
 
 /// The block that is arriving.
 #[derive(Clone, Debug)]
-pub struct Incoming {
+pub(crate) struct Incoming {
     /// What it claims to be.
     pub request: BlockRequest,
     /// When it was asked for.
@@ -43,7 +43,7 @@ pub struct Incoming {
 
 /// How a block that begins to arrive relates to what was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Arrival {
+pub(crate) enum Arrival {
     /// It was asked for at this time; the reservation of the request is now the block's.
     Requested(Instant),
     /// It was asked for and given up: welcome if still wanted, without a reservation.
@@ -54,28 +54,28 @@ pub enum Arrival {
 
 impl Peer {
     /// Requests under way.
-    pub fn requested(&self) -> impl ExactSizeIterator<Item = &Outstanding> {
+    pub(crate) fn requested(&self) -> impl ExactSizeIterator<Item = &Outstanding> {
         self.requested.iter()
     }
 
     /// When the oldest of them was sent.
-    pub fn oldest_request(&self) -> Option<Instant> {
+    pub(crate) fn oldest_request(&self) -> Option<Instant> {
         self.requested.front().map(|outstanding| outstanding.sent)
     }
 
     /// Whether this block is under way from this peer.
-    pub fn is_asked_for(&self, request: BlockRequest) -> bool {
+    pub(crate) fn is_asked_for(&self, request: BlockRequest) -> bool {
         self.requested.iter().any(|o| o.request == request)
             || self.incoming.as_ref().is_some_and(|i| i.request == request && i.block.is_some())
     }
 
     /// Whether nothing is under way.
-    pub fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.requested.is_empty() && self.incoming.is_none()
     }
 
     /// Notes a request that is being sent; its reservation goes with it.
-    pub fn note_requested(&mut self, now: Instant, request: BlockRequest) {
+    pub(crate) fn note_requested(&mut self, now: Instant, request: BlockRequest) {
         if self.is_idle() {
             self.last_progress = now;
         }
@@ -86,7 +86,7 @@ impl Peer {
     ///
     /// # Errors
     /// [`PeerFault::UnrequestedBlocks`] when too many came that nobody asked for.
-    pub fn arrival(&mut self, request: BlockRequest) -> Result<Arrival, PeerFault> {
+    pub(crate) fn arrival(&mut self, request: BlockRequest) -> Result<Arrival, PeerFault> {
         if let Some(at) = self.requested.iter().position(|o| o.request == request) {
             let sent = self.requested.remove(at).map_or(Instant::ZERO, |o| o.sent);
             return Ok(Arrival::Requested(sent));
@@ -102,29 +102,29 @@ impl Peer {
     }
 
     /// Sets up the block that is arriving.
-    pub fn begin_incoming(&mut self, incoming: Incoming) {
+    pub(crate) fn begin_incoming(&mut self, incoming: Incoming) {
         self.incoming = Some(incoming);
     }
 
     /// The block that is arriving is of no use any more when it is of this piece: its buffer comes back, the rest is swallowed.
-    pub fn disown_incoming(&mut self, piece: PieceIndex) -> Option<Block> {
+    pub(crate) fn disown_incoming(&mut self, piece: PieceIndex) -> Option<Block> {
         let incoming = self.incoming.as_mut().filter(|incoming| incoming.request.piece == piece)?;
         incoming.counted = false;
         incoming.block.take()
     }
 
     /// The block that is arriving.
-    pub fn incoming(&self) -> Option<&Incoming> {
+    pub(crate) fn incoming(&self) -> Option<&Incoming> {
         self.incoming.as_ref()
     }
 
     /// The block that is arriving.
-    pub fn incoming_mut(&mut self) -> Option<&mut Incoming> {
+    pub(crate) fn incoming_mut(&mut self) -> Option<&mut Incoming> {
         self.incoming.as_mut()
     }
 
     /// More of the block.
-    pub fn fill(&mut self, bytes: &[u8]) {
+    pub(crate) fn fill(&mut self, bytes: &[u8]) {
         let Some(incoming) = &mut self.incoming else { return };
         // Junk makes nobody a good peer, nor its window wider.
         if incoming.block.is_some() {
@@ -139,7 +139,7 @@ impl Peer {
     }
 
     /// The block is complete.
-    pub fn end_incoming(&mut self, now: Instant) -> Option<Incoming> {
+    pub(crate) fn end_incoming(&mut self, now: Instant) -> Option<Incoming> {
         let incoming = self.incoming.take()?;
         if incoming.block.is_some() {
             self.last_progress = now;
@@ -149,19 +149,19 @@ impl Peer {
     }
 
     /// The peer will not answer this request; `false` when it was not under way.
-    pub fn drop_request(&mut self, request: BlockRequest) -> bool {
+    pub(crate) fn drop_request(&mut self, request: BlockRequest) -> bool {
         let at = self.requested.iter().position(|o| o.request == request);
         at.is_some_and(|at| self.requested.remove(at).is_some())
     }
 
     /// Forgives one late block or reject of a request that was given up.
-    pub fn forgive(&mut self, request: BlockRequest) -> bool {
+    pub(crate) fn forgive(&mut self, request: BlockRequest) -> bool {
         let at = self.forgotten.iter().position(|r| *r == request);
         at.is_some_and(|at| self.forgotten.remove(at).is_some())
     }
 
     /// Gives one request up; `false` when it was not under way. Its reservation is the caller's again.
-    pub fn forget_request(&mut self, request: BlockRequest) -> bool {
+    pub(crate) fn forget_request(&mut self, request: BlockRequest) -> bool {
         self.drop_request(request) && {
             self.remember(request);
             true
@@ -169,14 +169,14 @@ impl Peer {
     }
 
     /// Gives all requests up. Their reservations are the caller's again.
-    pub fn forget_requests(&mut self) -> Vec<BlockRequest> {
+    pub(crate) fn forget_requests(&mut self) -> Vec<BlockRequest> {
         let given_up: Vec<BlockRequest> = self.requested.drain(..).map(|o| o.request).collect();
         given_up.iter().for_each(|request| self.remember(*request));
         given_up
     }
 
     /// Ends the connection's claims: its requests, and the block that was arriving, which goes home.
-    pub fn release(&mut self, pool: &mut BlockPool) -> Vec<BlockRequest> {
+    pub(crate) fn release(&mut self, pool: &mut BlockPool) -> Vec<BlockRequest> {
         let mut requests = Vec::new();
         for outstanding in self.requested.drain(..) {
             pool.unreserve();

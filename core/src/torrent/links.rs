@@ -56,7 +56,7 @@ impl Torrent {
     }
 
     /// A dial succeeded or failed.
-    pub fn handle_dialed(
+    pub(crate) fn handle_dialed(
         &mut self,
         now: Instant,
         shared: &mut Shared,
@@ -87,7 +87,7 @@ impl Torrent {
     ///
     /// # Errors
     /// Why it cannot stay; the caller closes it.
-    pub fn adopt(
+    pub(crate) fn adopt(
         &mut self,
         now: Instant,
         shared: &mut Shared,
@@ -208,7 +208,7 @@ impl Torrent {
     }
 
     /// The other side, or the network, closed a connection.
-    pub fn handle_closed(&mut self, now: Instant, shared: &mut Shared, conn: ConnId) {
+    pub(crate) fn handle_closed(&mut self, now: Instant, shared: &mut Shared, conn: ConnId) {
         shared.conns.remove(&conn);
         self.unlink(now, shared, conn, None);
         self.fill_dials(now, shared);

@@ -13,7 +13,7 @@ mod store;
 mod tracking;
 mod upload;
 
-pub use shared::{Purpose, Shared};
+pub(crate) use shared::{Purpose, Shared};
 
 use crate::action::Notice;
 use crate::announce::Announcer;
@@ -41,7 +41,7 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// One torrent.
 #[derive(Clone, Debug)]
-pub struct Torrent {
+pub(crate) struct Torrent {
     id: TorrentId,
     metainfo: Metainfo,
     state: TorrentState,
@@ -74,7 +74,7 @@ pub struct Torrent {
 
 impl Torrent {
     /// A torrent at its beginning; the look at the disk is under way.
-    pub fn add(now: Instant, shared: &mut Shared, seed: &Seed, add: AddTorrent) -> Self {
+    pub(crate) fn add(now: Instant, shared: &mut Shared, seed: &Seed, add: AddTorrent) -> Self {
         let AddTorrent { torrent: id, metainfo, extra_trackers, peers, check_only } = add;
         let mut candidates = Candidates::new(Rng::new(seed, Stream::Candidates, id.0));
         for addr in peers {
@@ -112,7 +112,7 @@ impl Torrent {
     }
 
     /// Peers named by hand.
-    pub fn add_peers(&mut self, now: Instant, shared: &mut Shared, peers: Vec<SocketAddr>) {
+    pub(crate) fn add_peers(&mut self, now: Instant, shared: &mut Shared, peers: Vec<SocketAddr>) {
         for addr in peers {
             self.candidates.add(now, addr, Source::Hand);
         }
@@ -120,7 +120,7 @@ impl Torrent {
     }
 
     /// Says goodbye: peers are closed, trackers told.
-    pub fn stop(&mut self, now: Instant, shared: &mut Shared) {
+    pub(crate) fn stop(&mut self, now: Instant, shared: &mut Shared) {
         self.state = TorrentState::Stopped;
         self.close_all(now, shared);
         // Pieces that are here are still brought to the disk; of the others nothing would be kept.
@@ -129,7 +129,7 @@ impl Torrent {
     }
 
     /// An operation of this torrent has ended.
-    pub fn handle_done(&mut self, now: Instant, shared: &mut Shared, purpose: Purpose, outcome: Outcome) {
+    pub(crate) fn handle_done(&mut self, now: Instant, shared: &mut Shared, purpose: Purpose, outcome: Outcome) {
         match (purpose, outcome) {
             (Purpose::Stat, Outcome::Stat(stat)) => self.handle_stat(now, shared, stat),
             (Purpose::Check(piece), Outcome::Hash(hash)) => self.handle_checked(now, shared, piece, hash),
@@ -147,7 +147,7 @@ impl Torrent {
     }
 
     /// Once a second, while there is anybody to look at.
-    pub fn handle_tick(&mut self, now: Instant, shared: &mut Shared) {
+    pub(crate) fn handle_tick(&mut self, now: Instant, shared: &mut Shared) {
         if now.since(self.last_tick) >= TICK {
             self.last_tick = now;
             self.dials_this_second = 0;
@@ -163,7 +163,7 @@ impl Torrent {
     }
 
     /// When [`Torrent::handle_tick`] is due.
-    pub fn next_tick(&self) -> Option<Instant> {
+    pub(crate) fn next_tick(&self) -> Option<Instant> {
         let rates_live = self.downloaded.per_second() > 0 || self.uploaded.per_second() > 0;
         if !self.peers.is_empty() || self.trouble.is_some() || rates_live {
             return Some(self.last_tick + TICK);
@@ -216,7 +216,7 @@ impl Torrent {
     }
 
     /// A picture of it.
-    pub fn view(&self) -> TorrentView {
+    pub(crate) fn view(&self) -> TorrentView {
         let live = || self.peers.values().filter(|peer| peer.stage == Stage::Live);
         TorrentView {
             torrent: self.id,
@@ -244,7 +244,7 @@ impl Torrent {
     ///
     /// # Panics
     /// With the law that is broken.
-    pub fn check_invariants(&self) {
+    pub(crate) fn check_invariants(&self) {
         self.pieces.check_invariants();
         self.picker.check_invariants();
         let total = self.metainfo.layout.piece_count();
@@ -280,7 +280,7 @@ impl Torrent {
     }
 
     /// Connections that are being dialled, requests under way, and buffers in use: to be compared with what is shared.
-    pub fn census(&self) -> (usize, usize, usize) {
+    pub(crate) fn census(&self) -> (usize, usize, usize) {
         let dialing = self.peers.values().filter(|peer| peer.stage == Stage::Dialing).count();
         (dialing, self.peers.values().map(|peer| peer.requested().len()).sum(), self.buffers())
     }
@@ -291,17 +291,17 @@ impl Torrent {
     }
 
     /// Its connections.
-    pub fn conns(&self) -> impl Iterator<Item = ConnId> {
+    pub(crate) fn conns(&self) -> impl Iterator<Item = ConnId> {
         self.peers.keys().copied()
     }
 
     /// A picture of its peers.
-    pub fn peer_views(&self) -> Vec<PeerView> {
+    pub(crate) fn peer_views(&self) -> Vec<PeerView> {
         self.peers.values().filter(|peer| peer.stage == Stage::Live).map(|peer| peer.view(self.id)).collect()
     }
 
     /// One of its connections.
-    pub fn peer_mut(&mut self, conn: ConnId) -> Option<&mut Peer> {
+    pub(crate) fn peer_mut(&mut self, conn: ConnId) -> Option<&mut Peer> {
         self.peers.get_mut(&conn)
     }
 }

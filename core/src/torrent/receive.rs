@@ -10,7 +10,7 @@ use crate::wire::{BlockRequest, Item, Message};
 
 impl Torrent {
     /// Bytes came in.
-    pub fn handle_received(&mut self, now: Instant, shared: &mut Shared, conn: ConnId, bytes: &[u8]) {
+    pub(crate) fn handle_received(&mut self, now: Instant, shared: &mut Shared, conn: ConnId, bytes: &[u8]) {
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         peer.last_heard = now;
         if let Some(grant) = peer.use_read_credit(bytes.len() as u64) {
@@ -183,7 +183,7 @@ impl Torrent {
     }
 
     /// Whether a connection's handshake is done.
-    pub fn is_live(&self, conn: ConnId) -> bool {
+    pub(crate) fn is_live(&self, conn: ConnId) -> bool {
         self.peers.get(&conn).is_some_and(|peer| peer.stage == Stage::Live)
     }
 }

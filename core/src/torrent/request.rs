@@ -27,7 +27,7 @@ const RANDOM_PIECES: u32 = 4;
 
 impl Torrent {
     /// Asks every peer for as much as it may be asked for.
-    pub fn fill_all_requests(&mut self, now: Instant, shared: &mut Shared) {
+    pub(crate) fn fill_all_requests(&mut self, now: Instant, shared: &mut Shared) {
         if self.state != TorrentState::Downloading || self.pieces.is_complete() {
             return;
         }
@@ -46,7 +46,7 @@ impl Torrent {
     }
 
     /// Whether a request failed for want of a buffer.
-    pub fn is_starved(&self) -> bool {
+    pub(crate) fn is_starved(&self) -> bool {
         self.starved
     }
 

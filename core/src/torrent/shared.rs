@@ -13,7 +13,7 @@ use core::net::SocketAddr;
 
 /// Whose operation it is, and what to do with its outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
+pub(crate) enum Purpose {
     /// What is on disk?
     Stat,
     /// Is this piece on disk?
@@ -44,7 +44,7 @@ pub enum Purpose {
 
 /// What all torrents share.
 #[derive(Clone, Debug)]
-pub struct Shared {
+pub(crate) struct Shared {
     /// The settings.
     pub config: Config,
     /// Our peer id.
@@ -73,7 +73,7 @@ pub struct Shared {
 
 impl Shared {
     /// Nothing under way.
-    pub fn new(config: Config, peer_id: PeerId) -> Self {
+    pub(crate) fn new(config: Config, peer_id: PeerId) -> Self {
         let pool = BlockPool::new(config.pool_blocks);
         Shared {
             config,
@@ -94,7 +94,7 @@ impl Shared {
     }
 
     /// Begins an operation.
-    pub fn submit(&mut self, torrent: TorrentId, purpose: Purpose, operation: Operation) {
+    pub(crate) fn submit(&mut self, torrent: TorrentId, purpose: Purpose, operation: Operation) {
         let op = OpId(self.next_op);
         self.next_op += 1;
         match purpose {
@@ -107,7 +107,7 @@ impl Shared {
     }
 
     /// An operation has ended: whose was it?
-    pub fn finish(&mut self, op: OpId) -> Option<(TorrentId, Purpose)> {
+    pub(crate) fn finish(&mut self, op: OpId) -> Option<(TorrentId, Purpose)> {
         let owner = self.operations.remove(&op);
         match owner {
             Some((_, Purpose::Absorb { .. })) => self.absorbing -= 1,
@@ -118,7 +118,7 @@ impl Shared {
     }
 
     /// Gives an announcer's operation up.
-    pub fn abort(&mut self, torrent: TorrentId, request: RequestId) {
+    pub(crate) fn abort(&mut self, torrent: TorrentId, request: RequestId) {
         let wanted = (torrent, Purpose::Announce(request));
         if let Some((op, _)) = self.operations.iter().find(|(_, owner)| **owner == wanted) {
             self.actions.push_back(Action::Abort { op: *op });
@@ -126,46 +126,46 @@ impl Shared {
     }
 
     /// How many operations are under way.
-    pub fn operations(&self) -> usize {
+    pub(crate) fn operations(&self) -> usize {
         self.operations.len()
     }
 
     /// Whether blocks are on their way to the disk: their buffers will come home.
-    pub fn is_absorbing(&self) -> bool {
+    pub(crate) fn is_absorbing(&self) -> bool {
         self.absorbing > 0
     }
 
     /// Whether something written is not yet safe.
-    pub fn is_writing(&self) -> bool {
+    pub(crate) fn is_writing(&self) -> bool {
         self.absorbing + self.syncing > 0
     }
 
     /// A fresh number for a dial.
-    pub fn next_conn(&mut self) -> ConnId {
+    pub(crate) fn next_conn(&mut self) -> ConnId {
         let conn = ConnId::dialed(self.next_conn);
         self.next_conn += 1;
         conn
     }
 
     /// Tells the application.
-    pub fn notify(&mut self, notice: Notice) {
+    pub(crate) fn notify(&mut self, notice: Notice) {
         self.actions.push_back(Action::Notify(notice));
     }
 
     /// Closes a connection at the driver.
-    pub fn close(&mut self, conn: ConnId, reason: CloseReason) {
+    pub(crate) fn close(&mut self, conn: ConnId, reason: CloseReason) {
         self.conns.remove(&conn);
         self.actions.push_back(Action::Close { conn, reason });
     }
 
     /// Lets the driver read the first bytes.
-    pub fn grant_first_read(&mut self, peer: &mut Peer) {
+    pub(crate) fn grant_first_read(&mut self, peer: &mut Peer) {
         peer.read_credit = READ_GRANT_BYTES;
         self.actions.push_back(Action::AllowRead { conn: peer.conn, bytes: READ_GRANT_BYTES });
     }
 
     /// Puts a peer that has something to send on the list.
-    pub fn announce_tx(&mut self, peer: &mut Peer) {
+    pub(crate) fn announce_tx(&mut self, peer: &mut Peer) {
         if !peer.tx_announced && !peer.tx.is_empty() {
             peer.tx_announced = true;
             self.tx_ready.push_back(peer.conn);

@@ -37,7 +37,7 @@ impl Torrent {
     }
 
     /// Sends what is due of all pieces to the disk; with `spill`, whatever holds a buffer.
-    pub fn store_all(&mut self, shared: &mut Shared, spill: bool) {
+    pub(crate) fn store_all(&mut self, shared: &mut Shared, spill: bool) {
         let holding: Vec<PieceIndex> = self.pieces.holding().collect();
         holding.into_iter().for_each(|piece| self.store(shared, piece, spill));
     }

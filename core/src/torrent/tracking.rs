@@ -51,22 +51,22 @@ impl Torrent {
     }
 
     /// A tracker is due, or late.
-    pub fn handle_announce_timeout(&mut self, now: Instant, shared: &mut Shared) {
+    pub(crate) fn handle_announce_timeout(&mut self, now: Instant, shared: &mut Shared) {
         self.announce(now, shared, AnnounceEvent::Tick);
     }
 
     /// When [`Torrent::handle_announce_timeout`] is due.
-    pub fn next_announce(&self) -> Option<Instant> {
+    pub(crate) fn next_announce(&self) -> Option<Instant> {
         self.announcer.poll_timeout()
     }
 
     /// Whether a datagram may be a tracker's answer to this torrent.
-    pub fn expects_datagram(&self, from: SocketAddr, bytes: &[u8]) -> bool {
+    pub(crate) fn expects_datagram(&self, from: SocketAddr, bytes: &[u8]) -> bool {
         self.announcer.expects_datagram(from, bytes)
     }
 
     /// A tracker's answer.
-    pub fn handle_datagram(&mut self, now: Instant, shared: &mut Shared, from: SocketAddr, bytes: &[u8]) {
+    pub(crate) fn handle_datagram(&mut self, now: Instant, shared: &mut Shared, from: SocketAddr, bytes: &[u8]) {
         self.announce(now, shared, AnnounceEvent::Datagram { from, bytes });
     }
 
@@ -88,7 +88,7 @@ impl Torrent {
     }
 
     /// Whether every tracker that knew of us was told that we stop.
-    pub fn is_goodbye_said(&self) -> bool {
+    pub(crate) fn is_goodbye_said(&self) -> bool {
         self.goodbye_said
     }
 
@@ -107,7 +107,7 @@ impl Torrent {
                 AnnounceOutput::Abort { request } => shared.abort(self.id, request),
                 AnnounceOutput::Datagram { to, bytes } => shared.datagrams.push_back((to, bytes)),
                 AnnounceOutput::Peers(peers) => self.add_candidates(now, shared, &peers),
-                AnnounceOutput::Answered { url, peers, next_in, warning, .. } => {
+                AnnounceOutput::Answered { url, peers, next_in, warning } => {
                     shared.notify(Notice::TrackerAnswered { torrent: self.id, url, peers, next_in, warning });
                 }
                 AnnounceOutput::Failed { url, reason } => {

@@ -80,7 +80,7 @@ impl Torrent {
     }
 
     /// The network took bytes.
-    pub fn handle_flushed(&mut self, now: Instant, shared: &mut Shared, conn: ConnId, bytes: u64) {
+    pub(crate) fn handle_flushed(&mut self, now: Instant, shared: &mut Shared, conn: ConnId, bytes: u64) {
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         let payload = peer.tx.flushed(bytes);
         peer.tx_moved = now;
@@ -90,7 +90,7 @@ impl Torrent {
     }
 
     /// A range that we have could not be read: the disk's fault, and the connection is gone with it.
-    pub fn handle_serve_failed(&mut self, now: Instant, shared: &mut Shared, conn: ConnId, fault: DiskFault) {
+    pub(crate) fn handle_serve_failed(&mut self, now: Instant, shared: &mut Shared, conn: ConnId, fault: DiskFault) {
         self.handle_closed(now, shared, conn);
         self.troubled(now, shared, fault);
     }
