@@ -133,6 +133,11 @@ impl World {
         &mut self.hosts[host].disk
     }
 
+    /// Whether nothing more will happen.
+    pub fn is_quiet(&self) -> bool {
+        self.later.is_empty()
+    }
+
     /// How often a host has dialled.
     pub fn dials(&self, host: HostIndex) -> u32 {
         self.hosts[host].dials
@@ -148,6 +153,20 @@ impl World {
         self.down.insert(host);
         let conns: Vec<ConnId> = self.hosts[host].ends.keys().copied().collect();
         for conn in conns {
+            self.cut(host, conn);
+            self.push(Duration::from_millis(1), host, Later::Closed { conn });
+        }
+    }
+
+    /// Brings a host back onto the network.
+    pub fn bring_back(&mut self, host: HostIndex) {
+        self.down.remove(&host);
+    }
+
+    /// Cuts one of the connections that exist; both ends notice.
+    pub fn cut_one(&mut self, host: HostIndex, which: u64) {
+        let ends = &self.hosts[host].ends;
+        if let Some(conn) = ends.keys().nth(which as usize % ends.len().max(1)).copied() {
             self.cut(host, conn);
             self.push(Duration::from_millis(1), host, Later::Closed { conn });
         }
@@ -269,6 +288,7 @@ impl World {
         self.hosts[host].dials += 1;
         let delay = self.delay();
         let target = self.hosts.iter().position(|other| other.addr == to).filter(|t| !self.down.contains(t));
+        let target = target.filter(|_| !self.down.contains(&host));
         let Some(target) = target else {
             self.push(delay, host, Later::Dialed { conn, outcome: Err(LinkFault::Refused) });
             return;
