@@ -13,6 +13,8 @@ use core::net::{IpAddr, SocketAddr};
 pub(crate) const MAX_CANDIDATES: usize = 3000;
 /// The wait after a first failure; it doubles with each one. Short, because a peer that is just starting is ready a second later.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
+/// A breach of the protocol counts like this many failures: the next try is not before a minute.
+const BREACH_FAILURES: u32 = 7;
 /// The longest wait: a peer that comes back within the quarter of an hour is found.
 const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
 /// Ports below this belong to other services; a poisoned peer list must not aim us at them.
@@ -27,6 +29,17 @@ pub(crate) enum Source {
     Tracker,
     /// The peer itself said where it listens.
     Itself,
+}
+
+/// How a connection ended, as far as the next try is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// It was of use: the next try comes soon.
+    Useful,
+    /// It failed, or ended before it was of use: each time the wait doubles.
+    Useless,
+    /// They broke the protocol.
+    Breach,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,13 +152,16 @@ impl Candidates {
         }
     }
 
-    /// A connection is gone: the addresses linked over it wait for their next try. `useful` connections start afresh,
-    /// others wait twice as long as before.
-    pub(crate) fn unlinked(&mut self, now: Instant, conn: ConnId, useful: bool) {
+    /// A connection is gone: the addresses linked over it wait for their next try.
+    pub(crate) fn unlinked(&mut self, now: Instant, conn: ConnId, ending: Ending) {
         // More than one when a peer has several addresses: the others led to the same link.
         for (addr, candidate) in self.known.iter_mut().filter(|(_, c)| c.state == State::Linked(conn)) {
-            candidate.failures = if useful { 0 } else { candidate.failures.saturating_add(1) };
-            self.any_useless |= !useful;
+            candidate.failures = match ending {
+                Ending::Useful => 0,
+                Ending::Useless => candidate.failures.saturating_add(1),
+                Ending::Breach => candidate.failures.max(BREACH_FAILURES - 1).saturating_add(1),
+            };
+            self.any_useless |= candidate.failures > 0;
             let doublings = candidate.failures.saturating_sub(1).min(16);
             let wait = (FIRST_WAIT * (1 << doublings)).min(LONGEST_WAIT);
             let jitter = Duration::from_micros(self.rng.below(wait.as_micros() as u64 / 2));
@@ -224,15 +240,19 @@ mod tests {
         for (n, wait) in waits.iter_mut().enumerate() {
             let conn = ConnId::dialed(n as u64);
             assert_eq!(c.pop_due(now, conn), Some(addr(2000)));
-            c.unlinked(now, conn, false);
+            c.unlinked(now, conn, Ending::Useless);
             assert_eq!(c.pop_due(now, conn), None);
             *wait = c.next_due().unwrap().since(now).as_secs();
             now = c.next_due().unwrap();
         }
         assert!(waits[3] >= 8 && waits[0] < 2, "{waits:?}");
         c.pop_due(now, ConnId::dialed(9));
-        c.unlinked(now, ConnId::dialed(9), true);
+        c.unlinked(now, ConnId::dialed(9), Ending::Useful);
         assert!(c.next_due().unwrap().since(now) < Duration::from_secs(2));
+        now = c.next_due().unwrap();
+        c.pop_due(now, ConnId::dialed(10));
+        c.unlinked(now, ConnId::dialed(10), Ending::Breach);
+        assert!(c.next_due().unwrap().since(now) >= Duration::from_secs(60), "a breach waits a minute at least");
     }
 
     #[test]
@@ -241,7 +261,7 @@ mod tests {
         c.add(Instant::ZERO, addr(2000), Source::Tracker);
         c.pop_due(Instant::ZERO, ConnId::dialed(0));
         c.never_again(addr(2000));
-        c.unlinked(Instant::ZERO, ConnId::dialed(0), false);
+        c.unlinked(Instant::ZERO, ConnId::dialed(0), Ending::Useless);
         c.add(Instant::ZERO, addr(2000), Source::Tracker);
         assert_eq!(c.waiting(), 0);
         c.add(Instant::ZERO, addr(2001), Source::Tracker);
@@ -257,7 +277,7 @@ mod tests {
         c.pop_due(now, conn);
         c.linked(now, addr(2001), conn);
         assert_eq!(c.waiting(), 0);
-        c.unlinked(now, conn, true);
+        c.unlinked(now, conn, Ending::Useful);
         assert_eq!(c.waiting(), 2);
     }
 

@@ -5,7 +5,7 @@
 use super::upload::MAX_QUEUED_REQUESTS;
 use super::{Shared, Torrent};
 use crate::action::{Action, CloseReason, Notice};
-use crate::candidates::Source;
+use crate::candidates::{Ending, Source};
 use crate::fault::{LinkFault, PeerFault};
 use crate::id::ConnId;
 use crate::peer::{Counted, Peer, Stage};
@@ -234,8 +234,12 @@ impl Torrent {
         if let Some(addr) = peer.listen_addr.filter(|_| closed == Some(CloseReason::Ourselves) || nothing_to_trade) {
             self.candidates.never_again(addr);
         }
-        let useful = peer.stage == Stage::Live && now.since(peer.stage_since) >= USEFUL_AFTER;
-        self.candidates.unlinked(now, conn, useful);
+        let ending = match closed {
+            Some(CloseReason::Fault(fault)) if fault != PeerFault::HandshakeTimeout => Ending::Breach,
+            _ if peer.stage == Stage::Live && now.since(peer.stage_since) >= USEFUL_AFTER => Ending::Useful,
+            _ => Ending::Useless,
+        };
+        self.candidates.unlinked(now, conn, ending);
         if peer.stage == Stage::Live {
             shared.notify(Notice::PeerGone { torrent: self.id, conn, closed });
         }
