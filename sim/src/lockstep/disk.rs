@@ -1,98 +1,317 @@
-//! A disk in memory, with the faults a test asks for.
+//! A disk in memory. It stores which sectors hold the formula's bytes, and the bytes of those that do not, so that a swarm costs little.
+//!
+//! A crash keeps what was synced; of the writes since, each is kept, lost, or torn at sectors.
 
-use crate::content;
+use super::content::Content;
 use sameseed_core::action::{FileStat, Operation};
 use sameseed_core::event::{Hashed, Outcome};
 use sameseed_core::fault::{DiskFault, DiskFaultKind};
-use sameseed_core::hash::HashState;
 use sameseed_core::id::PieceIndex;
-use sameseed_core::layout::Layout;
+use sameseed_core::rng::Rng;
+use std::collections::BTreeMap;
+use std::rc::Rc;
 
-/// One torrent's bytes, all files in a row.
+/// What a disk writes whole or not at all.
+const SECTOR: u64 = 512;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sector {
+    Zeros,
+    Right,
+    /// Its bytes stand in `wrong`.
+    Wrong,
+}
+
+#[derive(Clone, Debug)]
+struct Image {
+    sectors: Vec<Sector>,
+    wrong: BTreeMap<u64, Vec<u8>>,
+    /// Length of each file; `None` when it does not exist.
+    lens: Vec<Option<u64>>,
+}
+
+/// One torrent's files, all in a row.
 #[derive(Debug)]
-pub struct MemoryDisk {
-    layout: Layout,
-    bytes: Vec<u8>,
-    exists: bool,
+pub struct Disk {
+    content: Rc<Content>,
+    now: Image,
+    synced: Image,
+    /// Writes since the last sync; bytes only where they differ from the formula.
+    journal: Vec<(u64, u64, Option<Vec<u8>>)>,
     /// So many writes succeed from now on; the rest find the disk full.
     pub writes_left: Option<u32>,
     /// The first bytes of so many pieces are changed before they are sent: a lying peer.
     pub lie_about_pieces: u32,
 }
 
-impl MemoryDisk {
+/// What a crash does to writes that were not synced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crash {
+    /// Nothing is lost.
+    Kept,
+    /// Each write is kept or lost.
+    Lost,
+    /// Each sector is kept or lost.
+    Torn,
+}
+
+impl Disk {
     /// An empty disk, or one that has everything.
-    pub fn new(layout: Layout, full: bool) -> Self {
-        let mut bytes = vec![0; layout.total_len() as usize];
-        if full {
-            content::fill(0, &mut bytes);
-        }
-        MemoryDisk { layout, bytes, exists: full, writes_left: None, lie_about_pieces: 0 }
+    pub(super) fn new(content: Rc<Content>, full: bool) -> Self {
+        let layout = content.layout();
+        let count = layout.total_len().div_ceil(SECTOR) as usize;
+        let lens = layout.files().iter().map(|file| full.then_some(file.len)).collect();
+        let kind = if full { Sector::Right } else { Sector::Zeros };
+        let now = Image { sectors: vec![kind; count], wrong: BTreeMap::new(), lens };
+        Disk { content, synced: now.clone(), now, journal: Vec::new(), writes_left: None, lie_about_pieces: 0 }
     }
 
     /// Whether everything is there and right.
     pub fn is_complete(&self) -> bool {
-        self.bytes == content::bytes(0, self.bytes.len())
+        let layout = self.content.layout();
+        self.is_right(0, layout.total_len())
+            && layout.files().iter().zip(&self.now.lens).all(|(file, len)| *len == Some(file.len))
+    }
+
+    /// Whether a piece equals the formula.
+    pub fn is_piece_right(&self, piece: PieceIndex) -> bool {
+        let layout = self.content.layout();
+        self.is_right(layout.start_of(piece), u64::from(layout.len_of(piece)))
+    }
+
+    fn is_right(&self, from: u64, len: u64) -> bool {
+        let sectors = from / SECTOR..(from + len).div_ceil(SECTOR);
+        sectors.into_iter().all(|sector| match self.now.sectors[sector as usize] {
+            Sector::Right => true,
+            _ => {
+                let start = from.max(sector * SECTOR);
+                let end = (from + len).min((sector + 1) * SECTOR);
+                self.bytes(start, end - start) == self.content.range(start, end - start)
+            }
+        })
     }
 
     /// A range of a piece, as it would be sent.
-    pub fn read(&self, piece: PieceIndex, begin: u32, len: u32) -> Vec<u8> {
-        let start = (self.layout.start_of(piece) + u64::from(begin)) as usize;
-        let mut bytes = self.bytes[start..start + len as usize].to_vec();
+    ///
+    /// # Errors
+    /// When a file is missing or short.
+    pub fn read(&self, piece: PieceIndex, begin: u32, len: u32) -> Result<Vec<u8>, DiskFault> {
+        self.check_files(piece, begin, len)?;
+        let mut bytes = self.bytes(self.content.layout().start_of(piece) + u64::from(begin), u64::from(len));
         if piece.0 < self.lie_about_pieces {
             bytes[0] ^= 1;
         }
-        bytes
+        Ok(bytes)
     }
 
-    /// Carries an operation out.
+    fn bytes(&self, from: u64, len: u64) -> Vec<u8> {
+        let sectors = from / SECTOR..(from + len).div_ceil(SECTOR);
+        if sectors.clone().all(|sector| self.now.sectors[sector as usize] == Sector::Right) {
+            return self.content.range(from, len).to_vec();
+        }
+        let mut out = Vec::with_capacity(len as usize);
+        for sector in sectors {
+            let start = from.max(sector * SECTOR);
+            let end = (from + len).min((sector + 1) * SECTOR);
+            match self.now.sectors[sector as usize] {
+                Sector::Zeros => out.resize(out.len() + (end - start) as usize, 0),
+                Sector::Right => out.extend_from_slice(self.content.range(start, end - start)),
+                Sector::Wrong => {
+                    let bytes = &self.now.wrong[&sector];
+                    out.extend_from_slice(&bytes[(start - sector * SECTOR) as usize..(end - sector * SECTOR) as usize]);
+                }
+            }
+        }
+        out
+    }
+
+    fn check_files(&self, piece: PieceIndex, begin: u32, len: u32) -> Result<(), DiskFault> {
+        for span in self.content.layout().spans(piece, begin, len) {
+            match self.now.lens[span.file.0 as usize] {
+                None => return Err(fault(DiskFaultKind::NotFound)),
+                Some(have) if have < span.offset + span.len => return Err(fault(DiskFaultKind::Short)),
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Carries an operation out; with `error` it fails, a write after an arbitrary part.
     ///
     /// # Panics
     /// When it is not a disk operation.
-    pub fn run(&mut self, operation: Operation) -> Outcome {
+    pub fn run(&mut self, operation: Operation, error: Option<DiskFaultKind>, rng: &mut Rng) -> Outcome {
+        let plain = error.map_or(Ok(()), |kind| Err(fault(kind)));
         match operation {
-            Operation::Stat { .. } => Outcome::Stat(Ok(self
-                .layout
-                .files()
-                .iter()
-                .map(|file| self.exists.then_some(FileStat { len: file.len, mtime_unix_s: 0 }))
-                .collect())),
-            Operation::Prepare { .. } => Outcome::Prepare(Ok(())),
-            Operation::Sync { .. } => Outcome::Sync(Ok(())),
-            Operation::Truncate { .. } => Outcome::Truncate(Ok(())),
+            Operation::Stat { .. } => Outcome::Stat(plain.map(|()| {
+                let stat = |len: &Option<u64>| len.map(|len| FileStat { len, mtime_unix_s: 0 });
+                self.now.lens.iter().map(stat).collect()
+            })),
+            Operation::Prepare { .. } => {
+                for (file, len) in self.content.layout().files().iter().zip(&mut self.now.lens) {
+                    if file.len == 0 && plain.is_ok() {
+                        *len = len.or(Some(0));
+                    }
+                }
+                Outcome::Prepare(plain)
+            }
+            Operation::Sync { .. } => {
+                if plain.is_ok() {
+                    self.synced = self.now.clone();
+                    self.journal.clear();
+                }
+                Outcome::Sync(plain)
+            }
+            Operation::Truncate { file, len, .. } => {
+                if plain.is_ok() {
+                    self.now.lens[file.0 as usize] = Some(len);
+                }
+                Outcome::Truncate(plain)
+            }
             Operation::Absorb { piece, begin, blocks, hash, last, .. } => {
-                let data: Vec<u8> = blocks.iter().flat_map(|block| block.iter().copied()).collect();
-                let written = self.write(piece, begin, &data);
-                Outcome::Absorb { blocks, hash: hash.map(|hash| hashed(hash, &data, last)), written }
+                let data: Vec<u8> = blocks.iter().flat_map(|block| block.iter()).copied().collect();
+                let at = self.content.layout().start_of(piece) + u64::from(begin);
+                let written = self.write_unless_full(at, &data, plain, rng);
+                Outcome::Absorb { blocks, hash: hash.map(|h| self.content.hash(piece, begin, &data, h, last)), written }
             }
             Operation::Hash { piece, begin, len, hash, last, .. } => {
-                let start = (self.layout.start_of(piece) + u64::from(begin)) as usize;
-                Outcome::Hash(Ok(hashed(hash, &self.bytes[start..start + len as usize], last)))
+                let read = plain.and_then(|()| self.check_files(piece, begin, len));
+                Outcome::Hash(read.map(|()| -> Hashed {
+                    let data = self.bytes(self.content.layout().start_of(piece) + u64::from(begin), u64::from(len));
+                    self.content.hash(piece, begin, &data, hash, last)
+                }))
             }
             Operation::Resolve { .. } | Operation::Fetch(_) => panic!("not a disk operation"),
         }
     }
 
-    fn write(&mut self, piece: PieceIndex, begin: u32, data: &[u8]) -> Result<(), DiskFault> {
-        match &mut self.writes_left {
-            Some(0) => {
-                let detail = String::from("simulated");
-                return Err(DiskFault { kind: DiskFaultKind::Full, path: String::from("disk"), detail });
+    fn write_unless_full(
+        &mut self,
+        at: u64,
+        data: &[u8],
+        plain: Result<(), DiskFault>,
+        rng: &mut Rng,
+    ) -> Result<(), DiskFault> {
+        let plain = match &mut self.writes_left {
+            Some(0) => Err(fault(DiskFaultKind::Full)),
+            Some(left) => {
+                *left -= 1;
+                plain
             }
-            Some(left) => *left -= 1,
-            None => {}
+            None => plain,
+        };
+        let part = if plain.is_ok() { data.len() } else { rng.below(data.len() as u64 + 1) as usize };
+        self.write(at, &data[..part]);
+        let right = self.content.range(at, part as u64) == &data[..part];
+        self.journal.push((at, part as u64, (!right).then(|| data[..part].to_vec())));
+        plain
+    }
+
+    fn write(&mut self, at: u64, data: &[u8]) {
+        let end = at + data.len() as u64;
+        if data.is_empty() {
+            return;
         }
-        self.exists = true;
-        let start = (self.layout.start_of(piece) + u64::from(begin)) as usize;
-        self.bytes[start..start + data.len()].copy_from_slice(data);
-        Ok(())
+        for (file, len) in self.content.layout().files().iter().zip(&mut self.now.lens) {
+            if file.offset < end && at < file.offset + file.len {
+                *len = Some(len.unwrap_or(0).max(end.min(file.offset + file.len) - file.offset));
+            }
+        }
+        let total = self.content.layout().total_len();
+        for sector in at / SECTOR..end.div_ceil(SECTOR) {
+            let (start, stop) = (sector * SECTOR, ((sector + 1) * SECTOR).min(total));
+            let (from, to) = (at.max(start), end.min(stop));
+            let new = &data[(from - at) as usize..(to - at) as usize];
+            let whole = from == start && to == stop;
+            let slot = self.now.sectors[sector as usize];
+            if (whole || slot == Sector::Right) && new == self.content.range(from, to - from) {
+                self.now.wrong.remove(&sector);
+                self.now.sectors[sector as usize] = Sector::Right;
+                continue;
+            }
+            let mut bytes = self.bytes(start, stop - start);
+            bytes[(from - start) as usize..(to - start) as usize].copy_from_slice(new);
+            if bytes == self.content.range(start, stop - start) {
+                self.now.wrong.remove(&sector);
+                self.now.sectors[sector as usize] = Sector::Right;
+            } else {
+                self.now.wrong.insert(sector, bytes);
+                self.now.sectors[sector as usize] = Sector::Wrong;
+            }
+        }
+    }
+
+    /// The power fails.
+    pub fn crash(&mut self, crash: Crash, rng: &mut Rng) {
+        if crash != Crash::Kept {
+            self.now = self.synced.clone();
+            for (at, len, bytes) in std::mem::take(&mut self.journal) {
+                let data = bytes.unwrap_or_else(|| self.content.range(at, len).to_vec());
+                if crash == Crash::Lost {
+                    if rng.below(2) == 0 {
+                        self.write(at, &data);
+                    }
+                    continue;
+                }
+                let mut from = at;
+                while from < at + len {
+                    let to = ((from / SECTOR + 1) * SECTOR).min(at + len);
+                    if rng.below(4) > 0 {
+                        self.write(from, &data[(from - at) as usize..(to - at) as usize]);
+                    }
+                    from = to;
+                }
+            }
+        }
+        // What is there after the restart stays there.
+        self.synced = self.now.clone();
+        self.journal.clear();
     }
 }
 
-fn hashed(mut state: HashState, data: &[u8], last: bool) -> Hashed {
-    if last {
-        return Hashed::Finished(state.finish(data));
+fn fault(kind: DiskFaultKind) -> DiskFault {
+    DiskFault { kind, path: String::from("disk"), detail: String::from("simulated") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::content;
+    use sameseed_core::rng::Stream;
+
+    fn disk(full: bool) -> Disk {
+        Disk::new(Rc::new(Content::new(&content::torrent("disk", &[3000, 0, 5000], 1000))), full)
     }
-    state.absorb(data);
-    Hashed::Running(state)
+
+    #[test]
+    fn what_is_written_in_odd_parts_is_read_back() {
+        let mut disk = disk(false);
+        let data: Vec<u8> = (0..3000u32).map(|i| i as u8).collect();
+        disk.write(700, &data[..900]);
+        disk.write(1600, &data[900..]);
+        assert_eq!(disk.bytes(700, 3000), data);
+        assert_eq!(disk.bytes(0, 700), [0; 700]);
+        let right = disk.content.range(0, 8000).to_vec();
+        disk.write(0, &right[..1300]);
+        disk.write(1300, &right[1300..]);
+        disk.now.lens[1] = Some(0);
+        assert!(disk.is_complete() && disk.now.wrong.is_empty());
+    }
+
+    #[test]
+    fn a_crash_keeps_what_was_synced_and_any_part_of_the_rest() {
+        let mut rng = Rng::new(&[2; 32], Stream::Choker, 0);
+        let mut lost = 0;
+        for _ in 0..20 {
+            let mut disk = disk(false);
+            let right = disk.content.range(0, 8000).to_vec();
+            disk.write(0, &right[..4000]);
+            disk.run(Operation::Sync { torrent: sameseed_core::id::TorrentId(1) }, None, &mut rng);
+            disk.write_unless_full(4000, &right[4000..], Ok(()), &mut rng).unwrap();
+            disk.crash(Crash::Torn, &mut rng);
+            assert!((0..4).all(|piece| disk.is_piece_right(PieceIndex(piece))), "synced");
+            lost += u32::from(!disk.is_right(4000, 4000));
+        }
+        assert!(lost > 0);
+    }
 }

@@ -1,0 +1,105 @@
+//! The laws of a swarm, each with a name and a sentence, and the log that tells how one was broken.
+//!
+//! A broken law is a panic, like a broken law inside an engine: both end the world and are reported alike.
+
+use sameseed_core::time::Instant;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+macro_rules! checks {
+    ($($check:ident $sentence:literal),* $(,)?) => {
+        /// A law, named.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[expect(missing_docs, reason = "the sentences beside the names say it")]
+        pub enum Check { $($check),* }
+
+        impl Check {
+            /// Every law.
+            pub const ALL: &[Check] = &[$(Check::$check),*];
+
+            /// What must hold.
+            pub const fn sentence(self) -> &'static str {
+                match self { $(Check::$check => $sentence),* }
+            }
+        }
+    };
+}
+
+checks! {
+    Readable "all that a client sends is read by the naive decoder",
+    ChokedRequest "no request is sent while the peer chokes",
+    PossibleRequest "only blocks are asked for that the peer announced, inside their piece, of a piece we lack",
+    AskedOnce "a block is asked of a peer once at a time",
+    AnswerOnce "a block or a reject is sent only for a request, and once",
+    AnswerAll "with BEP 6 a choke leaves no request unanswered",
+    BitfieldFirst "the pieces we have are told first or not at all",
+    HaveOnce "a piece is announced once per connection",
+    HaveIsTrue "only pieces are announced that stand verified on the disk",
+    UploadIsTrue "only verified bytes are uploaded",
+    AfterClose "nothing is sent or asked on a connection that is closed",
+    DoneOnce "each operation ends exactly once",
+    HaveCount "the count of pieces and bytes equals what is on the disk",
+    OneLink "a client has one live link per peer, and none to itself",
+    Limits "connections, operations and queues stay under their limits",
+    Spin "no timer fires over and over without time passing",
+    HonestBan "an honest peer is never banned, unless it shares a liar's address",
+    Liveness "after healing every honest leecher finishes, or a piece exists nowhere reachable",
+    Audit "in the end the files equal the formula",
+    Home "in the end every buffer and operation is home",
+    Goodbye "a client that is told to stop says that it has, in time, and then nothing more",
+}
+
+/// Lines kept when all is not printed.
+const SHORT_LINES: usize = 60;
+
+/// What is known when a law breaks. Kept outside the world, so that it outlives a panic.
+#[derive(Debug, Default)]
+pub struct Scene {
+    /// The simulated time.
+    pub now: Instant,
+    /// Whose turn it was.
+    pub host: usize,
+    /// Steps taken.
+    pub steps: u64,
+    /// Whether lines are kept.
+    pub logging: bool,
+    /// Whether all lines are kept.
+    pub full: bool,
+    /// The last lines: host, text.
+    pub lines: VecDeque<(usize, String)>,
+}
+
+impl Scene {
+    /// Writes a line about a host.
+    pub fn note(&mut self, host: usize, line: impl FnOnce() -> String) {
+        if !self.logging {
+            return;
+        }
+        let micros = self.now.as_micros();
+        let line = format!("{:>5}.{:06}  host-{host:<2}  {}", micros / 1_000_000, micros % 1_000_000, line());
+        self.lines.push_back((host, line));
+        if !self.full && self.lines.len() > SHORT_LINES * 40 {
+            self.lines.pop_front();
+        }
+    }
+
+    /// The last lines about a host.
+    pub fn last(&self, host: usize, count: usize) -> Vec<&str> {
+        let mut lines: Vec<&str> =
+            self.lines.iter().rev().filter(|(h, _)| *h == host).take(count).map(|(_, l)| l.as_str()).collect();
+        lines.reverse();
+        lines
+    }
+}
+
+/// The scene, shared between a world and whoever watches it.
+pub type SharedScene = Rc<RefCell<Scene>>;
+
+/// Ends the world because a law is broken.
+///
+/// # Panics
+/// Always.
+pub fn broken(check: Check, host: usize, detail: &str) -> ! {
+    panic!("{check:?}: {} (host-{host}: {detail})", check.sentence())
+}

@@ -1,0 +1,226 @@
+//! A scenario, drawn from one seed: who takes part, what they share, how they are connected, what goes wrong.
+
+use super::faults::Fault;
+use super::link::Access;
+use super::world::World;
+use crate::content;
+use sameseed_core::config::Config;
+use sameseed_core::rng::{Rng, Stream};
+use sameseed_core::time::Duration;
+use std::fmt;
+
+/// The most bytes of a torrent: keeps a seed quick.
+const MAX_BYTES: u64 = 3 << 20;
+
+/// One client of a scenario.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// It has everything.
+    pub seeder: bool,
+    /// Its network.
+    pub access: Access,
+    /// Its block buffers.
+    pub pool_blocks: usize,
+    /// How many it uploads to at a time.
+    pub upload_slots: usize,
+    /// Nodes it knows by hand.
+    pub peers: Vec<usize>,
+}
+
+/// A scenario.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// Where it comes from.
+    pub seed: u64,
+    /// Bytes of a piece.
+    pub piece_len: u32,
+    /// Bytes of each file.
+    pub file_lens: Vec<u64>,
+    /// The clients; the first is a seeder that anybody can reach.
+    pub clients: Vec<Client>,
+    /// Hostile peers. They come after the clients.
+    pub hostile: Vec<Fault>,
+    /// Hostile peers stay when everything else heals.
+    pub hostile_stay: bool,
+    /// Trackers: whether UDP, and what is wrong with them. The last one is always right.
+    pub trackers: Vec<(bool, Option<Fault>)>,
+    /// How often each fault strikes, in 1/1000.
+    pub rates: Vec<(Fault, u64)>,
+    /// How long things go wrong.
+    pub safety: Duration,
+    /// Every so many steps the engine's own laws are recounted.
+    pub cadence: u64,
+}
+
+const VICES: &[Fault] = &[
+    Fault::CorruptBlock,
+    Fault::Unrequested,
+    Fault::WrongOffset,
+    Fault::NeverUnchokes,
+    Fault::ChokeFlapping,
+    Fault::RejectsAll,
+    Fault::HaveFlood,
+    Fault::BadBitfield,
+    Fault::Oversize,
+    Fault::HalfHandshake,
+    Fault::OneByte,
+    Fault::RequestFlood,
+    Fault::MidBlock,
+    Fault::SilentHolder,
+    Fault::NeverReads,
+    Fault::Flood,
+];
+const TRACKER_FAULTS: &[Fault] = &[
+    Fault::TrackerHangs,
+    Fault::TrackerRefuses,
+    Fault::TrackerMalformed,
+    Fault::TrackerOurselves,
+    Fault::TrackerZero,
+    Fault::TrackerLossy,
+];
+/// Faults of the world, and the most that each strikes, in 1/1000 per occasion.
+const RATES: &[(Fault, u64)] = &[
+    (Fault::ShortRead, 300),
+    (Fault::DelaySpike, 20),
+    (Fault::Stall, 300),
+    (Fault::CutAtByte, 1),
+    (Fault::Reset, 400),
+    (Fault::RefusedDial, 300),
+    (Fault::HangingDial, 300),
+    (Fault::Partition, 200),
+    (Fault::SlowDisk, 100),
+    (Fault::DiskReorder, 300),
+    (Fault::DiskError, 30),
+    (Fault::DiskFull, 300),
+    (Fault::LostWrites, 600),
+    (Fault::TornWrites, 600),
+    (Fault::Crash, 300),
+    (Fault::Silence, 500),
+    (Fault::LateTick, 200),
+    (Fault::TimeJump, 100),
+    (Fault::LateDrain, 100),
+];
+
+fn pick<T: Copy>(rng: &mut Rng, from: &[T]) -> T {
+    from[rng.below(from.len() as u64) as usize]
+}
+
+impl Scenario {
+    /// Draws the scenario of a seed.
+    pub fn draw(seed: u64) -> Self {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&seed.to_le_bytes());
+        let rng = &mut Rng::new(&bytes, Stream::Candidates, 1);
+        let pieces = pick(rng, &[1, 3, 20, 64, 70, 100, 150, 400]) + rng.below(20);
+        let fitting = [1000, 4096, 16_384, 20_000, 32_768, 65_536, 131_072, 1 << 20];
+        let fitting: Vec<u64> = fitting.into_iter().filter(|len| len * pieces <= MAX_BYTES).collect();
+        let piece_len = pick(rng, &fitting);
+        let total = piece_len * (pieces - 1) + 1 + rng.below(piece_len);
+        let (cut, tail) = (rng.below(total + 1), rng.below(3));
+        let file_lens = match tail {
+            0 => vec![total],
+            1 => vec![cut, 0, total - cut],
+            _ => vec![cut / 2, cut - cut / 2, total - cut],
+        };
+        let vices = pick(rng, &[0, 0, 1, 1, 2, 3]);
+        let hostile: Vec<Fault> = (0..vices).map(|_| pick(rng, VICES)).collect();
+        let (seeders, leechers) = (1 + rng.below(2) as usize, pick(rng, &[1, 3, 6, 7, 8, 9, 10, 12]));
+        let trackers = (0..rng.below(3)).map(|_| (rng.below(2) == 0, Some(pick(rng, TRACKER_FAULTS))));
+        let mut trackers: Vec<_> = trackers.collect();
+        if !trackers.is_empty() || rng.below(2) == 0 {
+            trackers.push((rng.below(2) == 0, None));
+        }
+        let rates = RATES.iter().filter_map(|(fault, most)| {
+            let rate = 1 + rng.below(*most);
+            (rng.below(3) == 0).then_some((*fault, rate))
+        });
+        let rates = rates.collect();
+        let by_hand = trackers.is_empty();
+        let nodes = seeders + leechers + hostile.len();
+        let mut clients = Vec::new();
+        for index in 0..seeders + leechers {
+            clients.push(draw_client(rng, index, seeders, by_hand, nodes));
+        }
+        let hostile_stay = rng.below(2) == 0;
+        let safety = Duration::from_secs(10 + rng.below(80));
+        let cadence = pick(rng, &[1, 17, 17, 17]);
+        let piece_len = piece_len as u32;
+        Scenario { seed, piece_len, file_lens, clients, hostile, hostile_stay, trackers, rates, safety, cadence }
+    }
+
+    /// How many kinds of faults may strike.
+    pub fn kinds(&self) -> usize {
+        let trackers = self.trackers.iter().filter(|(_, fault)| fault.is_some());
+        self.rates.len() + self.hostile.len() + trackers.count()
+    }
+
+    /// How many pieces there are.
+    pub fn pieces(&self) -> u64 {
+        self.file_lens.iter().sum::<u64>().div_ceil(u64::from(self.piece_len))
+    }
+
+    /// The world at its beginning.
+    pub fn build(&self) -> World {
+        let mut world = World::new(self.seed, content::torrent("drawn", &self.file_lens, self.piece_len));
+        world.cadence = self.cadence;
+        for (udp, fault) in &self.trackers {
+            world.add_tracker(*udp, *fault);
+        }
+        for client in &self.clients {
+            let config = Config {
+                pool_blocks: client.pool_blocks,
+                upload_slots: client.upload_slots,
+                ..Config::default()
+            };
+            world.add_host_at(client.access, client.seeder, config, &client.peers);
+        }
+        self.hostile.iter().for_each(|vice| _ = world.add_hostile(*vice));
+        for (fault, rate) in &self.rates {
+            world.faults.per_mille[*fault as usize] = *rate;
+        }
+        world
+    }
+}
+
+fn draw_client(rng: &mut Rng, index: usize, seeders: usize, by_hand: bool, nodes: usize) -> Client {
+    let speeds = [64 << 10, 256 << 10, 1 << 20, 10 << 20];
+    let access = Access {
+        latency: Duration::from_micros(pick(rng, &[200, 5000, 20_000, 100_000])),
+        jitter: Duration::from_micros(pick(rng, &[0, 1000, 30_000])),
+        up_per_s: pick(rng, &speeds),
+        down_per_s: pick(rng, &speeds[1..]),
+        // The first seeder can be reached by all.
+        nat: index > 0 && rng.below(6) == 0,
+    };
+    let mut peers = if by_hand { vec![0] } else { Vec::new() };
+    peers.extend((1..nodes).filter(|_| rng.below(if by_hand { 2 } else { 8 }) == 0));
+    Client {
+        seeder: index < seeders,
+        access,
+        pool_blocks: pick(rng, &[1, 4, 16, 64, 256]),
+        upload_slots: pick(rng, &[1, 2, 4, 8]),
+        peers,
+    }
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (pieces, piece_len) = (self.pieces(), self.piece_len);
+        write!(f, "seed {}: {pieces} pieces of {piece_len} in {:?}; ", self.seed, self.file_lens)?;
+        for client in &self.clients {
+            let Access { latency, jitter, up_per_s, down_per_s, nat } = client.access;
+            let role = if client.seeder { "seeder" } else { "leecher" };
+            let nat = if nat { " NAT" } else { "" };
+            let (pool, slots, peers) = (client.pool_blocks, client.upload_slots, &client.peers);
+            let (up, down) = (up_per_s >> 10, down_per_s >> 10);
+            write!(f, "{role} {latency:?}+{jitter:?} {up}/{down} KiB/s{nat} pool {pool} slots {slots} knows {peers:?}; ")?;
+        }
+        let names: Vec<&str> = self.hostile.iter().map(|vice| vice.name()).collect();
+        write!(f, "hostile {names:?}{}; trackers ", if self.hostile_stay { " stay" } else { "" })?;
+        for (udp, fault) in &self.trackers {
+            write!(f, "{} {}, ", if *udp { "UDP" } else { "HTTP" }, fault.map_or("right", Fault::name))?;
+        }
+        let rates: Vec<String> = self.rates.iter().map(|(fault, rate)| format!("{} {rate}", fault.name())).collect();
+        write!(f, "faults in 1/1000: {}; safety {:?}; cadence {}", rates.join(", "), self.safety, self.cadence)
+    }
+}

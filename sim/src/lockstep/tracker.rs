@@ -1,0 +1,109 @@
+//! Trackers in bytes: what they answer is read by the production decoders. Written by hand from BEP 3, 15 and 23, not with the production encoder.
+
+use super::faults::Fault;
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+/// The port of every tracker.
+pub(super) const PORT: u16 = 6969;
+/// Seconds between announces.
+const INTERVAL_S: u32 = 120;
+/// What a UDP tracker hands out as connection id.
+const CONNECTION: u64 = 0x1122_3344_5566_7788;
+/// BEP 15's magic number.
+const PROTOCOL: u64 = 0x0417_2710_1980;
+
+/// One tracker.
+#[derive(Clone, Debug)]
+pub(super) struct Tracker {
+    /// Where it is.
+    pub(super) ip: Ipv4Addr,
+    /// It speaks BEP 15; else HTTP.
+    pub(super) udp: bool,
+    /// What it does wrong while faults are on.
+    pub(super) fault: Option<Fault>,
+    peers: BTreeSet<SocketAddrV4>,
+}
+
+/// A number of a tracker's own, to vary what is wrong.
+pub(super) type Mood = u64;
+
+impl Tracker {
+    /// The n-th tracker.
+    pub(super) fn new(n: usize, udp: bool, fault: Option<Fault>) -> Self {
+        Tracker { ip: Ipv4Addr::new(90, 0, 0, n as u8 + 1), udp, fault, peers: BTreeSet::new() }
+    }
+
+    /// Its URL.
+    pub(super) fn url(&self, n: usize) -> String {
+        format!("{}://tracker-{n}.example:{PORT}/announce", if self.udp { "udp" } else { "http" })
+    }
+
+    fn announced(&mut self, from: Ipv4Addr, port: u16, leaving: bool, ourselves: bool) -> Vec<u8> {
+        let asker = SocketAddrV4::new(from, port);
+        if leaving {
+            self.peers.remove(&asker);
+        } else {
+            self.peers.insert(asker);
+        }
+        let others = self.peers.iter().filter(|peer| ourselves || **peer != asker);
+        others.flat_map(|peer| [&peer.ip().octets()[..], &peer.port().to_be_bytes()].concat()).collect()
+    }
+
+    /// A peer stays away for good.
+    pub(super) fn forget(&mut self, ip: Ipv4Addr) {
+        self.peers.retain(|peer| *peer.ip() != ip);
+    }
+
+    /// Status and body of the answer to `GET target`; `None` when there is none.
+    pub(super) fn answer_http(&mut self, from: Ipv4Addr, target: &str, fault: Option<Fault>, mood: Mood) -> Option<(u16, Vec<u8>)> {
+        let value = |name: &str| target.split(['?', '&']).find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+        let port = value("port")?.parse().ok()?;
+        let leaving = value("event") == Some("stopped");
+        let peers = self.announced(from, port, leaving, fault == Some(Fault::TrackerOurselves));
+        let interval = if fault == Some(Fault::TrackerZero) { 0 } else { INTERVAL_S };
+        let mut body = format!("d8:intervali{interval}e5:peers{}:", peers.len()).into_bytes();
+        body.extend(peers);
+        body.push(b'e');
+        match fault {
+            Some(Fault::TrackerHangs) => return None,
+            Some(Fault::TrackerRefuses) if mood.is_multiple_of(2) => return Some((503, Vec::new())),
+            Some(Fault::TrackerRefuses) => body = b"d14:failure reason9:not todaye".to_vec(),
+            Some(Fault::TrackerMalformed) => match mood % 4 {
+                0 => body.truncate((mood / 4) as usize % body.len()),
+                1 => body = b"<html>".to_vec(),
+                2 => body.clear(),
+                _ => body = b"d8:intervali-5e5:peers3:abce".to_vec(),
+            },
+            _ => {}
+        }
+        Some((200, body))
+    }
+
+    /// The answer to a datagram; `None` when there is none.
+    pub(super) fn answer_udp(&mut self, from: SocketAddrV4, asked: &[u8], fault: Option<Fault>, mood: Mood) -> Option<Vec<u8>> {
+        let word = |at: usize| Some(u32::from_be_bytes(asked.get(at..at + 4)?.try_into().ok()?));
+        let long = |at: usize| Some(u64::from(word(at)?) << 32 | u64::from(word(at + 4)?));
+        let transaction = word(12)?.to_be_bytes();
+        let error = |text: &str| [&3u32.to_be_bytes()[..], &transaction, text.as_bytes()].concat();
+        let mut answer = match (word(8)?, long(0)?) {
+            (0, PROTOCOL) => [&0u32.to_be_bytes()[..], &transaction, &CONNECTION.to_be_bytes()].concat(),
+            (1, CONNECTION) if asked.len() >= 98 => {
+                let port = u16::from_be_bytes([asked[96], asked[97]]);
+                let ourselves = fault == Some(Fault::TrackerOurselves);
+                let peers = self.announced(*from.ip(), port, word(80)? == 3, ourselves);
+                let interval = if fault == Some(Fault::TrackerZero) { 0 } else { INTERVAL_S };
+                let numbers = [interval, 1, 1].map(u32::to_be_bytes).concat();
+                [&1u32.to_be_bytes()[..], &transaction, &numbers, &peers].concat()
+            }
+            _ => error("unknown connection id"),
+        };
+        match fault {
+            Some(Fault::TrackerHangs | Fault::TrackerLossy) => return None,
+            Some(Fault::TrackerRefuses) => answer = error("not today"),
+            Some(Fault::TrackerMalformed) => answer.truncate(mood as usize % answer.len()),
+            _ => {}
+        }
+        Some(answer)
+    }
+}
