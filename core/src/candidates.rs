@@ -11,10 +11,10 @@ use core::net::{IpAddr, SocketAddr};
 
 /// How many addresses are kept: more than any client connects to in hours, and some 300 KiB.
 pub(crate) const MAX_CANDIDATES: usize = 3000;
-/// The wait after a first failure; it doubles with each one. Short, because a peer that is just starting is ready a second later.
-const FIRST_WAIT: Duration = Duration::from_secs(1);
+/// The wait after a first failure; it doubles with each one. Short, because a peer that is just starting is soon ready.
+const FIRST_WAIT: Duration = Duration::from_secs(2);
 /// A breach of the protocol counts like this many failures: the next try is not before a minute.
-const BREACH_FAILURES: u32 = 7;
+const BREACH_FAILURES: u32 = 6;
 /// The longest wait: a peer that comes back within the quarter of an hour is found.
 const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
 /// Ports below this belong to other services; a poisoned peer list must not aim us at them.
@@ -245,10 +245,10 @@ mod tests {
             *wait = c.next_due().unwrap().since(now).as_secs();
             now = c.next_due().unwrap();
         }
-        assert!(waits[3] >= 8 && waits[0] < 2, "{waits:?}");
+        assert!(waits[3] >= 16 && waits[0] < 4, "{waits:?}");
         c.pop_due(now, ConnId::dialed(9));
         c.unlinked(now, ConnId::dialed(9), Ending::Useful);
-        assert!(c.next_due().unwrap().since(now) < Duration::from_secs(2));
+        assert!(c.next_due().unwrap().since(now) < Duration::from_secs(4));
         now = c.next_due().unwrap();
         c.pop_due(now, ConnId::dialed(10));
         c.unlinked(now, ConnId::dialed(10), Ending::Breach);
