@@ -52,7 +52,10 @@ impl Torrent {
             self.close(now, shared, conn, CloseReason::NotReading);
             return;
         }
-        self.fill_requests(now, shared, conn);
+        // Who keeps us waiting is asked when everybody is, last.
+        if !peer.pipeline.is_snubbed() {
+            self.fill_requests(now, shared, conn);
+        }
     }
 
     fn begin_block(&mut self, shared: &mut Shared, conn: ConnId, request: BlockRequest) -> Result<(), CloseReason> {
@@ -174,6 +177,10 @@ impl Torrent {
             shared.pool.unreserve();
             // A peer that rejects without choking would be asked for the same block again at once, for ever.
             let bearable = peer.redundant();
+            if !peer.peer_choking {
+                // Nor may it take the last buffer each time: others are asked first until it sends something.
+                peer.pipeline.snub();
+            }
             self.unrequest(&[request]);
             bearable?;
         } else if !peer.forgive(request) {

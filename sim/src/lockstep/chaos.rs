@@ -92,7 +92,7 @@ impl World {
             // Room is made again.
             self.disk_mut(node).writes_left = None;
         }
-        if self.strikes(Fault::TimeJump) {
+        if self.nodes[node].alive && self.strikes(Fault::TimeJump) {
             let jump = Duration::from_secs(self.rng.below(600));
             self.jump(node, jump);
         }

@@ -336,7 +336,7 @@ impl World {
         match later {
             Later::Tick { node, life } => self.tick(node, life),
             Later::Drain { node, life } => {
-                if self.is_life(node, life) {
+                if self.nodes[node].life == life {
                     self.drain(node);
                 }
             }
@@ -719,7 +719,7 @@ impl World {
     }
 
     fn run_disk(&mut self, index: NodeIndex, life: u32, op: OpId, operation: Operation) {
-        if !self.is_life(index, life) && self.nodes[index].life != life {
+        if self.nodes[index].life != life {
             return;
         }
         let error = self.strikes(Fault::DiskError).then_some(DiskFaultKind::Io);

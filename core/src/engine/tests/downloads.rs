@@ -91,6 +91,19 @@ fn a_silent_peer_is_snubbed_and_its_blocks_go_to_others() {
 }
 
 #[test]
+fn a_peer_that_rejects_everything_does_not_keep_the_only_buffer() {
+    let mut world = World::new(4, PIECE, false, Config { pool_blocks: 1, ..config() });
+    let (rejecting, other) = (world.seed(1, true), world.seed(2, true));
+    world.say(rejecting, &Message::Unchoke);
+    world.say(other, &Message::Unchoke);
+    let asked = world.asked(rejecting);
+    assert_eq!((asked.len(), world.asked(other).len()), (1, 0), "there is one buffer");
+    world.say(rejecting, &Message::RejectRequest(asked[0]));
+    assert_eq!((world.asked(rejecting).len(), world.asked(other).len()), (0, 1));
+    world.audit();
+}
+
+#[test]
 fn two_silent_peers_cannot_keep_the_last_block_from_a_third() {
     let mut world = World::new(1, BLOCK_LEN, false, config());
     let silent = [world.seed(1, false), world.seed(2, false)];
