@@ -102,7 +102,10 @@ struct Tally {
     simulated: Duration,
 }
 
-#[expect(clippy::disallowed_methods, reason = "the speed of a sweep is real time, and its seeds run on threads side by side")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the speed of a sweep is real time, and its seeds run on threads side by side"
+)]
 fn sweep(from: u64, seeds: u64, threads: usize) -> ExitCode {
     let began = std::time::Instant::now();
     let next = AtomicU64::new(from);
@@ -165,7 +168,11 @@ fn close_sweep(mut tally: Tally, took: Duration, seeds: u64) -> ExitCode {
     let mut unseen = 0;
     for (fault, (count, in_seeds)) in Fault::ALL.iter().zip(&tally.counts) {
         unseen += usize::from(*count == 0);
-        say(&format!("{:<32} {count:>10} {in_seeds:>8}{}", fault.name(), if *count == 0 { "  NEVER SEEN" } else { "" }));
+        say(&format!(
+            "{:<32} {count:>10} {in_seeds:>8}{}",
+            fault.name(),
+            if *count == 0 { "  NEVER SEEN" } else { "" }
+        ));
     }
     let (hosts, pieces) = (median(&mut tally.hosts), median(&mut tally.pieces));
     let kinds = median(&mut tally.kinds);

@@ -3,7 +3,8 @@
 use super::disk::Crash;
 use super::faults::Fault;
 use super::link::{LinkId, Partition};
-use super::world::{Later, NodeIndex, World};
+use super::node::NodeIndex;
+use super::world::{Later, World};
 use sameseed_core::time::{Duration, Instant};
 
 /// The longest wait between two strikes, in microseconds.
@@ -76,7 +77,8 @@ impl World {
                 self.cut(link);
             }
         }
-        if self.partition.as_ref().is_none_or(|partition| partition.until <= self.now) && self.strikes(Fault::Partition) {
+        if self.partition.as_ref().is_none_or(|partition| partition.until <= self.now) && self.strikes(Fault::Partition)
+        {
             let inside = (0..self.nodes.len()).filter(|_| self.rng.below(2) == 0).collect();
             let until = self.now + Duration::from_micros(self.rng.below(30_000_000));
             self.partition = Some(Partition { until, inside });

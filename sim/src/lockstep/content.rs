@@ -55,7 +55,9 @@ impl Content {
             if last && end == self.layout.len_of(piece) as usize {
                 return Hashed::Finished(*digest);
             }
-            if let Some(state) = states.get(end / BLOCK_LEN as usize).filter(|_| !last && end % BLOCK_LEN as usize == 0) {
+            if let Some(state) =
+                states.get(end / BLOCK_LEN as usize).filter(|_| !last && end.is_multiple_of(BLOCK_LEN as usize))
+            {
                 return Hashed::Running(*state);
             }
         }

@@ -101,6 +101,12 @@ impl Host {
         self.engine.view().torrents.iter().all(|torrent| torrent.state == TorrentState::Seeding)
     }
 
+    /// Whether no block buffer is reserved or out.
+    pub fn is_home(&self) -> bool {
+        let (_, reserved, out) = self.engine.view().pool;
+        (reserved, out) == (0, 0)
+    }
+
     /// Whether it has said that everything has stopped.
     pub fn has_said_goodbye(&self) -> bool {
         self.said_shut_down

@@ -3,8 +3,9 @@
 //! A connection is two directions. A sender puts bytes into its outbox; the uplink of its node sends a chunk of each connection in turn; they arrive after
 //! the latency, in order; the receiver takes as much as it was allowed to read. What is sent and not read is bounded, like a TCP window.
 
-use super::world::{Later, NodeIndex, World};
 use super::faults::Fault;
+use super::node::NodeIndex;
+use super::world::{Later, World};
 use sameseed_core::fault::LinkFault;
 use sameseed_core::id::ConnId;
 use sameseed_core::time::{Duration, Instant};

@@ -2,17 +2,22 @@
 //!
 //! `world` moves, `checks` names the laws, `scenario` draws a world from a seed, `phases` runs it: things go wrong, everything heals, everybody must finish.
 
-pub mod checks;
 mod chaos;
+pub mod checks;
 mod content;
+mod dial;
 mod disk;
+mod drive;
 pub mod faults;
 mod host;
 mod hostile;
 mod link;
+mod node;
+mod operate;
 pub mod phases;
 pub mod scenario;
 mod stream;
+mod talks;
 mod trace;
 mod tracker;
 mod wire;
@@ -21,4 +26,5 @@ mod world;
 pub use disk::{Crash, Disk};
 pub use host::{Host, TORRENT};
 pub use link::Access;
-pub use world::{NodeIndex as HostIndex, World};
+pub use node::NodeIndex as HostIndex;
+pub use world::World;

@@ -2,14 +2,17 @@
 
 use super::checks::{Check, SharedScene, broken};
 use super::host::TORRENT;
+use super::node::NodeIndex;
 use super::scenario::Scenario;
-use super::world::{NodeIndex, World};
+use super::world::World;
 use sameseed_core::event::Command;
 use sameseed_core::id::PieceIndex;
 use sameseed_core::time::Duration;
 
 /// How long the healed swarm may take: the longest wait between two dials, suspects, leases, slow links.
 const LIVENESS: Duration = Duration::from_secs(2 * 3600);
+/// How long buffers may be out after everyone has finished: a block that was asked of two peers is still arriving from the slower one.
+const HOMECOMING: Duration = Duration::from_secs(300);
 /// How long a client may take to stop.
 const GOODBYE: Duration = Duration::from_secs(60);
 
@@ -41,6 +44,7 @@ pub fn run(scenario: &Scenario, scene: &SharedScene) -> Summary {
     if !world.run_until(LIVENESS, all_seed) {
         report_stuck(&world, &clients, scenario);
     }
+    world.run_until(HOMECOMING, |world| clients.iter().all(|node| world.host(*node).is_home()));
     audit(&world, &clients);
     say_goodbye(&mut world, &clients);
     Summary {
@@ -73,7 +77,7 @@ fn audit(world: &World, clients: &[NodeIndex]) {
             broken(Check::Audit, *node, "a file differs");
         }
         let view = host.engine().view();
-        if (view.pool.1, view.pool.2) != (0, 0) {
+        if !host.is_home() {
             broken(Check::Home, *node, &format!("{view:?}"));
         }
         let torrent = &view.torrents[0];

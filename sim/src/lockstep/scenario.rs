@@ -167,11 +167,8 @@ impl Scenario {
             world.add_tracker(*udp, *fault);
         }
         for client in &self.clients {
-            let config = Config {
-                pool_blocks: client.pool_blocks,
-                upload_slots: client.upload_slots,
-                ..Config::default()
-            };
+            let config =
+                Config { pool_blocks: client.pool_blocks, upload_slots: client.upload_slots, ..Config::default() };
             world.add_host_at(client.access, client.seeder, config, &client.peers);
         }
         self.hostile.iter().for_each(|vice| _ = world.add_hostile(*vice));
@@ -213,7 +210,10 @@ impl fmt::Display for Scenario {
             let nat = if nat { " NAT" } else { "" };
             let (pool, slots, peers) = (client.pool_blocks, client.upload_slots, &client.peers);
             let (up, down) = (up_per_s >> 10, down_per_s >> 10);
-            write!(f, "{role} {latency:?}+{jitter:?} {up}/{down} KiB/s{nat} pool {pool} slots {slots} knows {peers:?}; ")?;
+            write!(
+                f,
+                "{role} {latency:?}+{jitter:?} {up}/{down} KiB/s{nat} pool {pool} slots {slots} knows {peers:?}; "
+            )?;
         }
         let names: Vec<&str> = self.hostile.iter().map(|vice| vice.name()).collect();
         write!(f, "hostile {names:?}{}; trackers ", if self.hostile_stay { " stay" } else { "" })?;

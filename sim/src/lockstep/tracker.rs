@@ -56,7 +56,13 @@ impl Tracker {
     }
 
     /// Status and body of the answer to `GET target`; `None` when there is none.
-    pub(super) fn answer_http(&mut self, from: Ipv4Addr, target: &str, fault: Option<Fault>, mood: Mood) -> Option<(u16, Vec<u8>)> {
+    pub(super) fn answer_http(
+        &mut self,
+        from: Ipv4Addr,
+        target: &str,
+        fault: Option<Fault>,
+        mood: Mood,
+    ) -> Option<(u16, Vec<u8>)> {
         let value = |name: &str| target.split(['?', '&']).find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
         let port = value("port")?.parse().ok()?;
         let leaving = value("event") == Some("stopped");
@@ -81,7 +87,13 @@ impl Tracker {
     }
 
     /// The answer to a datagram; `None` when there is none.
-    pub(super) fn answer_udp(&mut self, from: SocketAddrV4, asked: &[u8], fault: Option<Fault>, mood: Mood) -> Option<Vec<u8>> {
+    pub(super) fn answer_udp(
+        &mut self,
+        from: SocketAddrV4,
+        asked: &[u8],
+        fault: Option<Fault>,
+        mood: Mood,
+    ) -> Option<Vec<u8>> {
         let word = |at: usize| Some(u32::from_be_bytes(asked.get(at..at + 4)?.try_into().ok()?));
         let long = |at: usize| Some(u64::from(word(at)?) << 32 | u64::from(word(at + 4)?));
         let transaction = word(12)?.to_be_bytes();

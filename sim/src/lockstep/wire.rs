@@ -84,7 +84,9 @@ impl Wire {
                 let ones = |i: usize| bits[i / 8] & (0x80 >> (i % 8)) != 0;
                 self.told.extend((0..bits.len() * 8).filter(|i| ones(*i)).map(|i| i as u32));
             }
-            NaiveMessage::Request { index, begin, length } => *self.owed.entry((index, begin, length)).or_default() += 1,
+            NaiveMessage::Request { index, begin, length } => {
+                *self.owed.entry((index, begin, length)).or_default() += 1
+            }
             NaiveMessage::RejectRequest { index, begin, length } => _ = self.asked.remove(&(index, begin, length)),
             _ => {}
         }

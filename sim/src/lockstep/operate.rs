@@ -1,0 +1,100 @@
+//! Operations: the disk, names, and what trackers answer.
+
+use super::checks::{Check, broken};
+use super::faults::Fault;
+use super::node::{Kind, NodeIndex};
+use super::world::{Later, World};
+use sameseed_core::action::{Fetch, Operation};
+use sameseed_core::event::{Event, FetchReply, Outcome};
+use sameseed_core::fault::{DiskFaultKind, LinkFault};
+use sameseed_core::id::OpId;
+use sameseed_core::time::Duration;
+use std::net::{IpAddr, SocketAddr};
+
+impl World {
+    pub(super) fn submit(&mut self, index: NodeIndex, op: OpId, operation: Operation) {
+        if !self.host_mut(index).operations.insert(op) {
+            broken(Check::DoneOnce, index, &format!("{op:?} is submitted twice"));
+        }
+        let life = self.nodes[index].life;
+        match operation {
+            Operation::Resolve { host } => {
+                let n = host.strip_prefix("tracker-").and_then(|rest| rest.strip_suffix(".example"));
+                let n = n.and_then(|n| n.parse::<usize>().ok());
+                let found = n.and_then(|n| self.trackers.get(n)).map(|tracker| vec![IpAddr::V4(tracker.ip)]);
+                let outcome = Outcome::Resolve(found.ok_or(LinkFault::NameNotFound));
+                self.push(Duration::from_millis(15), Later::Done { node: index, life, op, outcome });
+            }
+            Operation::Fetch(fetch) => self.fetch(index, op, &fetch),
+            operation => {
+                let slow = if self.strikes(Fault::SlowDisk) { self.rng.below(8_000_000) } else { 0 };
+                let mut at = self.now + Duration::from_micros(50 + self.rng.below(3000) + slow);
+                if self.faults.on && !self.faults.is_drawn(Fault::DiskReorder) {
+                    at = at.max(self.host(index).disk_busy_until);
+                }
+                self.host_mut(index).disk_busy_until = at;
+                self.push(at.since(self.now), Later::Disk { node: index, life, op, operation });
+            }
+        }
+    }
+
+    pub(super) fn run_disk(&mut self, index: NodeIndex, life: u32, op: OpId, operation: Operation) {
+        if self.nodes[index].life != life {
+            return;
+        }
+        let error = self.strikes(Fault::DiskError).then_some(DiskFaultKind::Io);
+        let Kind::Client(host) = &mut self.nodes[index].kind else { return };
+        let outcome = host.disk.run(operation, error, &mut self.rng);
+        let more = if self.strikes(Fault::DiskReorder) { self.rng.below(300_000) } else { 0 };
+        self.push(Duration::from_micros(20 + more), Later::Done { node: index, life, op, outcome });
+    }
+
+    pub(super) fn done(&mut self, index: NodeIndex, life: u32, op: OpId, outcome: Outcome) {
+        if self.nodes[index].life != life {
+            return;
+        }
+        // An answer that an abort has overtaken, or the other way round.
+        if !self.host_mut(index).operations.remove(&op) {
+            return;
+        }
+        self.host_mut(index).fetches.remove(&op);
+        self.tell(index, Event::Done { op, outcome });
+    }
+
+    fn tracker_fault(&mut self, n: usize) -> Option<Fault> {
+        let fault = self.trackers[n].fault.filter(|_| self.faults.on)?;
+        // Now and then even a bad tracker answers.
+        if self.rng.below(4) == 0 {
+            return None;
+        }
+        self.faults.count(fault);
+        Some(fault)
+    }
+
+    fn fetch(&mut self, index: NodeIndex, op: OpId, fetch: &Fetch) {
+        self.host_mut(index).fetches.insert(op);
+        let life = self.nodes[index].life;
+        let known = self.trackers.iter().position(|tracker| IpAddr::V4(tracker.ip) == fetch.addr.ip());
+        let after = Duration::from_micros(20_000 + self.rng.below(100_000));
+        let Some(n) = known.filter(|_| self.nodes[index].alive) else {
+            let outcome = Outcome::Fetch(Err(LinkFault::Unreachable));
+            return self.push(after, Later::Done { node: index, life, op, outcome });
+        };
+        let (fault, mood, from) = (self.tracker_fault(n), self.rng.next_u64(), *self.nodes[index].addr.ip());
+        if let Some((status, body)) = self.trackers[n].answer_http(from, &fetch.target, fault, mood) {
+            let outcome = Outcome::Fetch(Ok(FetchReply { status, body, ..FetchReply::default() }));
+            self.push(after, Later::Done { node: index, life, op, outcome });
+        }
+    }
+
+    pub(super) fn datagram(&mut self, index: NodeIndex, to: SocketAddr, bytes: &[u8]) {
+        let known = self.trackers.iter().position(|tracker| IpAddr::V4(tracker.ip) == to.ip());
+        let Some(n) = known.filter(|_| self.nodes[index].alive) else { return };
+        let (fault, mood, from) = (self.tracker_fault(n), self.rng.next_u64(), self.nodes[index].addr);
+        if let Some(bytes) = self.trackers[n].answer_udp(from, bytes, fault, mood) {
+            let after = Duration::from_micros(20_000 + self.rng.below(100_000));
+            let life = self.nodes[index].life;
+            self.push(after, Later::Datagram { node: index, life, from: to, bytes });
+        }
+    }
+}
