@@ -11,6 +11,7 @@ pub mod liar;
 pub mod lockstep;
 pub mod naive_wire;
 pub mod net;
+pub mod random;
 pub mod swarm;
 pub mod trace;
 pub mod tracker;

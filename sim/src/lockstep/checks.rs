@@ -2,6 +2,7 @@
 //!
 //! A broken law is a panic, like a broken law inside an engine: both end the world and are reported alike.
 
+use sameseed_core::id::ConnId;
 use sameseed_core::time::Instant;
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -68,6 +69,10 @@ pub struct Scene {
     pub full: bool,
     /// The last lines: host, text.
     pub lines: VecDeque<(usize, String)>,
+    /// How often each fault had struck when the world ended.
+    pub counts: Vec<u64>,
+    /// The connections when the world ended: node, its name for the connection, the node at the other end.
+    pub neighbours: Vec<(usize, ConnId, usize)>,
 }
 
 impl Scene {
@@ -77,7 +82,10 @@ impl Scene {
             return;
         }
         let micros = self.now.as_micros();
-        let line = format!("{:>5}.{:06}  host-{host:<2}  {}", micros / 1_000_000, micros % 1_000_000, line());
+        let line = {
+            let (s, us, step) = (micros / 1_000_000, micros % 1_000_000, self.steps);
+            format!("{s:>5}.{us:06} {step:>8}  host-{host:<2}  {}", line())
+        };
         self.lines.push_back((host, line));
         if !self.full && self.lines.len() > SHORT_LINES * 40 {
             self.lines.pop_front();

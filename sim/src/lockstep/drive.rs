@@ -4,6 +4,7 @@ use super::checks::{Check, broken};
 use super::faults::Fault;
 use super::host::Host;
 use super::node::{NodeIndex, is_liar};
+use super::nth::BACK_AFTER;
 use super::wire::Wire;
 use super::world::{Later, World};
 use sameseed_core::action::{Action, CloseReason, Destination, Notice, Segment, TxBatch};
@@ -32,17 +33,20 @@ impl World {
     pub(super) fn tell(&mut self, index: NodeIndex, event: Event<'_>) {
         self.scene.borrow_mut().host = index;
         self.note(index, || format!("<- {}", brief(&event)));
-        let now = self.now;
+        let (now, life) = (self.now, self.nodes[index].life);
         let late = !self.host(index).undrained && self.strikes(Fault::LateDrain);
         let host = self.host_mut(index);
         host.engine.handle(now + host.skew, event);
         if late {
             host.undrained = true;
-            let life = self.nodes[index].life;
             let after = Duration::from_micros(self.rng.below(500_000));
             self.push(after, Later::Drain { node: index, life });
         } else if !host.undrained {
             self.drain(index);
+        }
+        if self.nodes[index].life != life {
+            // It died of what it wanted.
+            return;
         }
         let (steps, cadence) = (self.steps, self.cadence);
         let host = self.host(index);
@@ -60,6 +64,9 @@ impl World {
             self.trace.number(self.now.as_micros() << 8 | index as u64);
             self.trace.value(&action);
             self.note(index, || format!("-> {action:?}"));
+            if let Some((crash, silence)) = self.nth.action() {
+                return self.crash(index, crash, silence, BACK_AFTER);
+            }
             self.act(index, action, late);
         }
         let mut batch = TxBatch::default();
@@ -157,15 +164,16 @@ impl World {
         };
         self.note(index, || format!("-> {conn} {} bytes", batch.len_bytes()));
         let mut bytes = Vec::with_capacity(batch.len_bytes() as usize);
-        let host = self.host(index);
         for segment in &batch.segments {
             match segment {
                 Segment::Bytes(range) => bytes.extend_from_slice(&batch.bytes[range.clone()]),
                 Segment::File { piece, begin, len, .. } => {
+                    let unread = self.nth.serve();
+                    let host = self.host(index);
                     if !host.disk.is_piece_right(*piece) {
                         broken(Check::UploadIsTrue, index, &format!("{piece:?}"));
                     }
-                    match host.disk.read(*piece, *begin, *len) {
+                    match unread.map_or_else(|| host.disk.read(*piece, *begin, *len), Err) {
                         Ok(block) => bytes.extend(block),
                         Err(fault) => {
                             self.push(Duration::ZERO, Later::ServeFailed { node: index, conn, fault });

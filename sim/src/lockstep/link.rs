@@ -57,7 +57,7 @@ impl End {
 }
 
 /// What a node's connection to the world is like.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Access {
     /// One way to the middle of the network.
     pub latency: Duration,
@@ -111,7 +111,11 @@ impl World {
     pub(super) fn connect(&mut self, dialer: NodeIndex, dialer_conn: ConnId, target: NodeIndex, target_conn: ConnId) {
         let id = self.next_link;
         self.next_link += 1;
-        self.links.insert(id, [End::new(dialer, dialer_conn), End::new(target, target_conn)]);
+        let mut ends = [End::new(dialer, dialer_conn), End::new(target, target_conn)];
+        for (end, cut_after) in ends.iter_mut().zip(self.nth.connected()) {
+            end.cut_after = cut_after;
+        }
+        self.links.insert(id, ends);
         self.nodes[dialer].conns.insert(dialer_conn, (id, 0));
         self.nodes[target].conns.insert(target_conn, (id, 1));
     }
@@ -191,6 +195,7 @@ impl World {
         }
         let bytes = take(&mut end.outbox, count);
         end.under_way += count;
+        self.nth.sent(id, side, count as u64);
         let conn = end.conn;
         let busy = duration(count, self.nodes[from].access.up_per_s);
         let mut at = (self.now + busy + latency).max(end.last_arrival).max(end.stalled_until);

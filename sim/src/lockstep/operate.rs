@@ -42,7 +42,7 @@ impl World {
         if self.nodes[index].life != life {
             return;
         }
-        let error = self.strikes(Fault::DiskError).then_some(DiskFaultKind::Io);
+        let error = self.strikes(Fault::DiskError).then_some(DiskFaultKind::Io).or_else(|| self.nth.disk());
         let Kind::Client(host) = &mut self.nodes[index].kind else { return };
         let outcome = host.disk.run(operation, error, &mut self.rng);
         let more = if self.strikes(Fault::DiskReorder) { self.rng.below(300_000) } else { 0 };
@@ -91,7 +91,12 @@ impl World {
         let known = self.trackers.iter().position(|tracker| IpAddr::V4(tracker.ip) == to.ip());
         let Some(n) = known.filter(|_| self.nodes[index].alive) else { return };
         let (fault, mood, from) = (self.tracker_fault(n), self.rng.next_u64(), self.nodes[index].addr);
-        if let Some(bytes) = self.trackers[n].answer_udp(from, bytes, fault, mood) {
+        if self.nth.datagram() {
+            return;
+        }
+        if let Some(bytes) = self.trackers[n].answer_udp(from, bytes, fault, mood)
+            && !self.nth.datagram()
+        {
             let after = Duration::from_micros(20_000 + self.rng.below(100_000));
             let life = self.nodes[index].life;
             self.push(after, Later::Datagram { node: index, life, from: to, bytes });

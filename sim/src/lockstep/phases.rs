@@ -3,6 +3,7 @@
 use super::checks::{Check, SharedScene, broken};
 use super::host::TORRENT;
 use super::node::NodeIndex;
+use super::nth::Places;
 use super::scenario::Scenario;
 use super::world::World;
 use sameseed_core::event::Command;
@@ -27,6 +28,8 @@ pub struct Summary {
     pub steps: u64,
     /// Simulated time.
     pub simulated: Duration,
+    /// Where a blow could have struck.
+    pub places: Places,
 }
 
 /// Runs a scenario.
@@ -52,6 +55,7 @@ pub fn run(scenario: &Scenario, scene: &SharedScene) -> Summary {
         counts: world.faults.counts.clone(),
         steps: world.steps(),
         simulated: Duration::from_micros(world.now().as_micros()),
+        places: world.nth.places.clone(),
     }
 }
 

@@ -2,10 +2,11 @@
 
 use super::faults::Fault;
 use super::link::Access;
+use super::nth::Blow;
 use super::world::World;
-use crate::content;
+use crate::{content, random};
 use sameseed_core::config::Config;
-use sameseed_core::rng::{Rng, Stream};
+use sameseed_core::rng::Rng;
 use sameseed_core::time::Duration;
 use std::fmt;
 
@@ -13,7 +14,7 @@ use std::fmt;
 const MAX_BYTES: u64 = 3 << 20;
 
 /// One client of a scenario.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Client {
     /// It has everything.
     pub seeder: bool,
@@ -28,7 +29,7 @@ pub struct Client {
 }
 
 /// A scenario.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Scenario {
     /// Where it comes from.
     pub seed: u64,
@@ -50,6 +51,8 @@ pub struct Scenario {
     pub safety: Duration,
     /// Every so many steps the engine's own laws are recounted.
     pub cadence: u64,
+    /// One blow at an exact place.
+    pub blow: Option<Blow>,
 }
 
 const VICES: &[Fault] = &[
@@ -105,12 +108,39 @@ fn pick<T: Copy>(rng: &mut Rng, from: &[T]) -> T {
     from[rng.below(from.len() as u64) as usize]
 }
 
+impl Client {
+    /// A client that has nothing, on a quick network; it knows the first client.
+    pub fn leecher() -> Self {
+        Client { seeder: false, access: Access::default(), pool_blocks: 64, upload_slots: 4, peers: vec![0] }
+    }
+
+    /// A client that has everything, and knows nobody.
+    pub fn seeder() -> Self {
+        Client { seeder: true, peers: Vec::new(), ..Client::leecher() }
+    }
+}
+
 impl Scenario {
+    /// A seeder and a leecher, one piece, and nothing goes wrong.
+    pub fn plain() -> Self {
+        Scenario {
+            seed: 0,
+            piece_len: 16_384,
+            file_lens: vec![16_384],
+            clients: vec![Client::seeder(), Client::leecher()],
+            hostile: Vec::new(),
+            hostile_stay: false,
+            trackers: Vec::new(),
+            rates: Vec::new(),
+            safety: Duration::from_secs(60),
+            cadence: 1,
+            blow: None,
+        }
+    }
+
     /// Draws the scenario of a seed.
     pub fn draw(seed: u64) -> Self {
-        let mut bytes = [0; 32];
-        bytes[..8].copy_from_slice(&seed.to_le_bytes());
-        let rng = &mut Rng::new(&bytes, Stream::Candidates, 1);
+        let rng = &mut random::rng("scenario", &[seed]);
         let pieces = pick(rng, &[1, 3, 20, 64, 70, 100, 150, 400]) + rng.below(20);
         let fitting = [1000, 4096, 16_384, 20_000, 32_768, 65_536, 131_072, 1 << 20];
         let fitting: Vec<u64> = fitting.into_iter().filter(|len| len * pieces <= MAX_BYTES).collect();
@@ -145,7 +175,19 @@ impl Scenario {
         let safety = Duration::from_secs(10 + rng.below(80));
         let cadence = pick(rng, &[1, 17, 17, 17]);
         let piece_len = piece_len as u32;
-        Scenario { seed, piece_len, file_lens, clients, hostile, hostile_stay, trackers, rates, safety, cadence }
+        Scenario {
+            seed,
+            piece_len,
+            file_lens,
+            clients,
+            hostile,
+            hostile_stay,
+            trackers,
+            rates,
+            safety,
+            cadence,
+            blow: None,
+        }
     }
 
     /// How many kinds of faults may strike.
@@ -163,6 +205,7 @@ impl Scenario {
     pub fn build(&self) -> World {
         let mut world = World::new(self.seed, content::torrent("drawn", &self.file_lens, self.piece_len));
         world.cadence = self.cadence;
+        world.nth.blow = self.blow;
         for (udp, fault) in &self.trackers {
             world.add_tracker(*udp, *fault);
         }

@@ -9,15 +9,17 @@ use super::faults::{Fault, Faults};
 use super::host::{Host, TORRENT};
 use super::link::{Access, End, LinkId, Partition, Uplink};
 use super::node::{Kind, Node, NodeIndex, address};
+use super::nth::Nth;
 use super::trace::Trace;
 use super::tracker::Tracker;
+use crate::random;
 use sameseed_core::action::Operation;
 use sameseed_core::config::Config;
 use sameseed_core::event::{Command, Event, Outcome};
 use sameseed_core::fault::{DiskFault, LinkFault};
 use sameseed_core::id::{ConnId, OpId};
 use sameseed_core::metainfo::Metainfo;
-use sameseed_core::rng::{Rng, Stream};
+use sameseed_core::rng::{Rng, Seed};
 use sameseed_core::time::{Duration, Instant};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, SocketAddrV4};
@@ -109,7 +111,7 @@ pub struct World {
     later: BTreeMap<(Instant, u64), Later>,
     sequence: u64,
     pub(super) rng: Rng,
-    seed: [u8; 32],
+    seed: u64,
     pub(super) metainfo: Metainfo,
     pub(super) content: Rc<Content>,
     pub(super) trackers: Vec<Tracker>,
@@ -121,13 +123,12 @@ pub struct World {
     /// The recounting laws of an engine are checked after every so many of its events.
     pub cadence: u64,
     pub(super) steps: u64,
+    pub(super) nth: Nth,
 }
 
 impl World {
     /// A world without hosts; all that is random in it follows from `seed`.
     pub fn new(seed: u64, metainfo: Metainfo) -> Self {
-        let mut bytes = [0; 32];
-        bytes[..8].copy_from_slice(&seed.to_le_bytes());
         World {
             now: Instant::ZERO,
             nodes: Vec::new(),
@@ -135,8 +136,8 @@ impl World {
             next_link: 0,
             later: BTreeMap::new(),
             sequence: 0,
-            rng: Rng::new(&bytes, Stream::Choker, u32::MAX >> 8),
-            seed: bytes,
+            rng: random::rng("world", &[seed]),
+            seed,
             content: Rc::new(Content::new(&metainfo)),
             metainfo,
             trackers: Vec::new(),
@@ -146,6 +147,7 @@ impl World {
             scene: SharedScene::default(),
             cadence: 1,
             steps: 0,
+            nth: Nth::default(),
         }
     }
 
@@ -201,11 +203,8 @@ impl World {
         });
     }
 
-    fn seed_of(&self, index: NodeIndex, life: u32) -> [u8; 32] {
-        let mut seed = self.seed;
-        seed[31] = index as u8;
-        seed[30] = life as u8;
-        seed
+    fn seed_of(&self, index: NodeIndex, life: u32) -> Seed {
+        random::seed("client", &[self.seed, index as u64, u64::from(life)])
     }
 
     fn start(&mut self, index: NodeIndex) {
@@ -291,6 +290,7 @@ impl World {
 
     /// Gives an application's command.
     pub fn command(&mut self, index: NodeIndex, command: Command) {
+        self.nth.is_over |= matches!(command, Command::Shutdown);
         self.tell(index, Event::Command(command));
     }
 
@@ -423,5 +423,15 @@ impl World {
     pub fn peers_of(&self, index: NodeIndex) -> Vec<String> {
         let peers = self.host(index).engine.peers(TORRENT);
         peers.into_iter().map(|peer| format!("{peer:?}")).collect()
+    }
+}
+
+/// At its end, also by a panic, a world leaves behind what a report needs.
+impl Drop for World {
+    fn drop(&mut self) {
+        let Ok(mut scene) = self.scene.try_borrow_mut() else { return };
+        scene.counts = std::mem::take(&mut self.faults.counts);
+        let both = self.links.values().flat_map(|[a, b]| [(a, b), (b, a)]);
+        scene.neighbours = both.map(|(here, there)| (here.node, here.conn, there.node)).collect();
     }
 }
