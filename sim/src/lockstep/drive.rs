@@ -1,5 +1,6 @@
 //! A client driven: events go in, actions and bytes come out and are carried out. What a driver does, without a socket.
 
+use super::bytes::Bytes;
 use super::checks::{Check, broken};
 use super::faults::Fault;
 use super::host::Host;
@@ -119,7 +120,7 @@ impl World {
                     let Some(ends) = self.links.get_mut(&link) else { return };
                     ends[side].credit += bytes;
                     if !ends[side].inbox.is_empty() {
-                        self.push(Duration::ZERO, Later::Arrived { link, side, bytes: Vec::new() });
+                        self.push(Duration::ZERO, Later::Arrived { link, side, bytes: Bytes::default() });
                     }
                 }
                 None if late => {}
@@ -156,17 +157,17 @@ impl World {
             broken(Check::AfterClose, index, &format!("{} bytes on {conn}", batch.len_bytes()));
         };
         self.note(index, || format!("-> {conn} {} bytes", batch.len_bytes()));
-        let mut bytes = Vec::with_capacity(batch.len_bytes() as usize);
+        let mut bytes = Bytes::default();
         let host = self.host(index);
         for segment in &batch.segments {
             match segment {
-                Segment::Bytes(range) => bytes.extend_from_slice(&batch.bytes[range.clone()]),
+                Segment::Bytes(range) => bytes.append(Bytes::plain(&batch.bytes[range.clone()])),
                 Segment::File { piece, begin, len, .. } => {
                     if !host.disk.is_piece_right(*piece) {
                         broken(Check::UploadIsTrue, index, &format!("{piece:?}"));
                     }
                     match host.disk.read(*piece, *begin, *len) {
-                        Ok(block) => bytes.extend(block),
+                        Ok(block) => bytes.append(block),
                         Err(fault) => {
                             self.push(Duration::ZERO, Later::ServeFailed { node: index, conn, fault });
                             return;
@@ -175,16 +176,18 @@ impl World {
                 }
             }
         }
-        self.trace.bytes(&bytes);
         let content = self.content.clone();
+        self.trace.carried(&bytes, &content);
         let Host { wires, disk, .. } = self.host_mut(index);
         let knowledge = Host::knowledge(disk, content.layout());
-        if let Some(Err((check, detail))) = wires.get_mut(&conn).map(|wire| wire.sent(&bytes, late, &knowledge)) {
+        if let Some(Err((check, detail))) =
+            wires.get_mut(&conn).map(|wire| wire.sent(&bytes.in_world(&content), late, &knowledge))
+        {
             drop(knowledge);
             broken(check, index, &format!("{conn}: {detail}"));
         }
         drop(knowledge);
-        self.put(place, &bytes);
+        self.put(place, bytes);
     }
 }
 
