@@ -4,6 +4,10 @@ use sameseed_core::hash::sha1;
 use sameseed_core::id::{InfoHash, PieceIndex};
 use sameseed_core::layout::Layout;
 use sameseed_core::metainfo::Metainfo;
+use std::sync::LazyLock;
+
+/// The most bytes of a torrent in a world that shares them.
+pub const MAX_SHARED_LEN: usize = 4 << 20;
 
 /// Fills `out` with the torrent's bytes from `offset` on.
 pub fn fill(offset: u64, out: &mut [u8]) {
@@ -20,6 +24,15 @@ pub fn bytes(offset: u64, len: usize) -> Vec<u8> {
     let mut out = vec![0; len];
     fill(offset, &mut out);
     out
+}
+
+/// The first bytes of the formula, made once: worlds share them.
+///
+/// # Panics
+/// When `len` is more than [`MAX_SHARED_LEN`].
+pub fn shared(len: usize) -> &'static [u8] {
+    static SHARED: LazyLock<Vec<u8>> = LazyLock::new(|| bytes(0, MAX_SHARED_LEN));
+    &SHARED[..len]
 }
 
 /// A torrent with these file lengths whose content is the formula.

@@ -11,7 +11,7 @@ use sameseed_core::metainfo::Metainfo;
 #[derive(Debug)]
 pub(super) struct Content {
     layout: Layout,
-    bytes: Vec<u8>,
+    bytes: &'static [u8],
     /// For each piece, the hash before each of its blocks, and its digest.
     states: Vec<(Vec<HashState>, Digest)>,
 }
@@ -20,7 +20,7 @@ impl Content {
     /// The content of a torrent made by [`content::torrent`].
     pub(super) fn new(metainfo: &Metainfo) -> Self {
         let layout = metainfo.layout.clone();
-        let bytes = content::bytes(0, layout.total_len() as usize);
+        let bytes = content::shared(layout.total_len() as usize);
         let states = (0..layout.piece_count()).map(PieceIndex).map(|piece| {
             let start = layout.start_of(piece) as usize;
             let data = &bytes[start..start + layout.len_of(piece) as usize];
@@ -45,21 +45,31 @@ impl Content {
         &self.bytes[from as usize..(from + len) as usize]
     }
 
+    /// What hashing the formula's bytes at `begin` of `piece` onto `hash` gives, when that is known without hashing.
+    pub(super) fn known_hash(
+        &self,
+        piece: PieceIndex,
+        begin: u32,
+        len: u32,
+        hash: HashState,
+        last: bool,
+    ) -> Option<Hashed> {
+        let (states, digest) = &self.states[piece.0 as usize];
+        let state_at =
+            |offset: u32| states.get((offset / BLOCK_LEN) as usize).filter(|_| offset.is_multiple_of(BLOCK_LEN));
+        let end = begin + len;
+        match state_at(begin)? == &hash {
+            true if last && end == self.layout.len_of(piece) => Some(Hashed::Finished(*digest)),
+            true if !last => state_at(end).copied().map(Hashed::Running),
+            _ => None,
+        }
+    }
+
     /// Hashes `data`, which stands at `begin` of `piece`, onto `hash`.
     pub(super) fn hash(&self, piece: PieceIndex, begin: u32, data: &[u8], mut hash: HashState, last: bool) -> Hashed {
-        let (states, digest) = &self.states[piece.0 as usize];
-        let known = begin.is_multiple_of(BLOCK_LEN) && states.get((begin / BLOCK_LEN) as usize) == Some(&hash);
-        let right = || data == self.range(self.layout.start_of(piece) + u64::from(begin), data.len() as u64);
-        let end = begin as usize + data.len();
-        if known && right() {
-            if last && end == self.layout.len_of(piece) as usize {
-                return Hashed::Finished(*digest);
-            }
-            if let Some(state) =
-                states.get(end / BLOCK_LEN as usize).filter(|_| !last && end.is_multiple_of(BLOCK_LEN as usize))
-            {
-                return Hashed::Running(*state);
-            }
+        let right = || equal(data, self.range(self.layout.start_of(piece) + u64::from(begin), data.len() as u64));
+        if let Some(known) = self.known_hash(piece, begin, data.len() as u32, hash, last).filter(|_| right()) {
+            return known;
         }
         if last {
             return Hashed::Finished(hash.finish(data));
@@ -67,4 +77,9 @@ impl Content {
         hash.absorb(data);
         Hashed::Running(hash)
     }
+}
+
+/// Whether two runs of bytes are the same; quick when they are one.
+pub(super) fn equal(a: &[u8], b: &[u8]) -> bool {
+    std::ptr::eq(a, b) || a == b
 }

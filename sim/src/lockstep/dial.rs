@@ -1,5 +1,6 @@
 //! Connections begin, deliver and end.
 
+use super::bytes::Bytes;
 use super::faults::Fault;
 use super::link::LinkId;
 use super::node::{Kind, NodeIndex};
@@ -120,7 +121,7 @@ impl World {
             let Some(ends) = self.links.get(&link) else { return };
             let (node, conn) = (ends[side].node, ends[side].conn);
             if self.nodes[node].dialing.contains(&conn) {
-                self.push(Duration::from_millis(50), Later::Arrived { link, side, bytes: Vec::new() });
+                self.push(Duration::from_millis(50), Later::Arrived { link, side, bytes: Bytes::default() });
                 return;
             }
             if matches!(self.nodes[node].kind, Kind::Hostile { .. }) {
@@ -129,11 +130,13 @@ impl World {
             if ends[side].inbox.is_empty() {
                 return;
             }
+            let content = self.content.clone();
             let short = self.strikes(Fault::ShortRead);
-            let Some((node, conn, mut bytes)) = self.read_end(link, side, short) else { return };
+            let Some((node, conn, bytes)) = self.read_end(link, side, short) else { return };
             if let Some(wire) = self.host_mut(node).wires.get_mut(&conn) {
-                wire.received(&bytes);
+                wire.received(&bytes.in_world(&content));
             }
+            let mut bytes = bytes.copied(&content);
             self.tell(node, Event::Received { conn, bytes: &mut bytes });
         }
     }

@@ -2,8 +2,10 @@
 //!
 //! A crash keeps what was synced; of the writes since, each is kept, lost, or torn at sectors.
 
-use super::content::Content;
+use super::bytes::Bytes;
+use super::content::{Content, equal};
 use sameseed_core::action::{FileStat, Operation};
+use sameseed_core::block::Block;
 use sameseed_core::event::{Hashed, Outcome};
 use sameseed_core::fault::{DiskFault, DiskFaultKind};
 use sameseed_core::id::PieceIndex;
@@ -81,12 +83,14 @@ impl Disk {
 
     fn is_right(&self, from: u64, len: u64) -> bool {
         let sectors = from / SECTOR..(from + len).div_ceil(SECTOR);
-        sectors.into_iter().all(|sector| match self.now.sectors[sector as usize] {
-            Sector::Right => true,
-            _ => {
-                let start = from.max(sector * SECTOR);
-                let end = (from + len).min((sector + 1) * SECTOR);
-                self.bytes(start, end - start) == self.content.range(start, end - start)
+        sectors.into_iter().all(|sector| {
+            let first = sector * SECTOR;
+            let (start, end) = (from.max(first), (from + len).min(first + SECTOR));
+            let formula = self.content.range(start, end - start);
+            match self.now.sectors[sector as usize] {
+                Sector::Right => true,
+                Sector::Zeros => formula.iter().all(|byte| *byte == 0),
+                Sector::Wrong => formula == &self.now.wrong[&sector][(start - first) as usize..(end - first) as usize],
             }
         })
     }
@@ -95,18 +99,27 @@ impl Disk {
     ///
     /// # Errors
     /// When a file is missing or short.
-    pub fn read(&self, piece: PieceIndex, begin: u32, len: u32) -> Result<Vec<u8>, DiskFault> {
+    pub(super) fn read(&self, piece: PieceIndex, begin: u32, len: u32) -> Result<Bytes, DiskFault> {
         self.check_files(piece, begin, len)?;
-        let mut bytes = self.bytes(self.content.layout().start_of(piece) + u64::from(begin), u64::from(len));
-        if piece.0 < self.lie_about_pieces {
-            bytes[0] ^= 1;
+        let (from, len) = (self.content.layout().start_of(piece) + u64::from(begin), u64::from(len));
+        let lies = piece.0 < self.lie_about_pieces;
+        if !lies && self.is_formula(from, len) {
+            return Ok(Bytes::formula(from, len));
         }
-        Ok(bytes)
+        let mut bytes = self.bytes(from, len);
+        bytes[0] ^= u8::from(lies);
+        Ok(Bytes::plain(&bytes))
+    }
+
+    /// Whether whole sectors are known to hold the formula.
+    fn is_formula(&self, from: u64, len: u64) -> bool {
+        let sectors = (from / SECTOR) as usize..(from + len).div_ceil(SECTOR) as usize;
+        self.now.sectors[sectors].iter().all(|sector| *sector == Sector::Right)
     }
 
     fn bytes(&self, from: u64, len: u64) -> Vec<u8> {
         let sectors = from / SECTOR..(from + len).div_ceil(SECTOR);
-        if sectors.clone().all(|sector| self.now.sectors[sector as usize] == Sector::Right) {
+        if self.is_formula(from, len) {
             return self.content.range(from, len).to_vec();
         }
         let mut out = Vec::with_capacity(len as usize);
@@ -169,16 +182,23 @@ impl Disk {
                 Outcome::Truncate(plain)
             }
             Operation::Absorb { piece, begin, blocks, hash, last, .. } => {
-                let data: Vec<u8> = blocks.iter().flat_map(|block| block.iter()).copied().collect();
                 let at = self.content.layout().start_of(piece) + u64::from(begin);
-                let written = self.write_unless_full(at, &data, plain, rng);
-                Outcome::Absorb { blocks, hash: hash.map(|h| self.content.hash(piece, begin, &data, h, last)), written }
+                let len: usize = blocks.iter().map(|block| block.len()).sum();
+                let content = self.content.clone();
+                let formula = content.range(at, len as u64);
+                let data = concat_unless_equal(&blocks, formula);
+                let data = data.as_deref().unwrap_or(formula);
+                let written = self.write_unless_full(at, data, plain, rng);
+                Outcome::Absorb { blocks, hash: hash.map(|h| content.hash(piece, begin, data, h, last)), written }
             }
             Operation::Hash { piece, begin, len, hash, last, .. } => {
                 let read = plain.and_then(|()| self.check_files(piece, begin, len));
                 Outcome::Hash(read.map(|()| -> Hashed {
-                    let data = self.bytes(self.content.layout().start_of(piece) + u64::from(begin), u64::from(len));
-                    self.content.hash(piece, begin, &data, hash, last)
+                    let from = self.content.layout().start_of(piece) + u64::from(begin);
+                    let known = self.content.known_hash(piece, begin, len, hash, last);
+                    known.filter(|_| self.is_formula(from, u64::from(len))).unwrap_or_else(|| {
+                        self.content.hash(piece, begin, &self.bytes(from, u64::from(len)), hash, last)
+                    })
                 }))
             }
             Operation::Resolve { .. } | Operation::Fetch(_) => panic!("not a disk operation"),
@@ -202,7 +222,7 @@ impl Disk {
         };
         let part = if plain.is_ok() { data.len() } else { rng.below(data.len() as u64 + 1) as usize };
         self.write(at, &data[..part]);
-        let right = self.content.range(at, part as u64) == &data[..part];
+        let right = equal(self.content.range(at, part as u64), &data[..part]);
         self.journal.push((at, part as u64, (!right).then(|| data[..part].to_vec())));
         plain
     }
@@ -224,7 +244,7 @@ impl Disk {
             let new = &data[(from - at) as usize..(to - at) as usize];
             let whole = from == start && to == stop;
             let slot = self.now.sectors[sector as usize];
-            if (whole || slot == Sector::Right) && new == self.content.range(from, to - from) {
+            if (whole || slot == Sector::Right) && equal(new, self.content.range(from, to - from)) {
                 self.now.wrong.remove(&sector);
                 self.now.sectors[sector as usize] = Sector::Right;
                 continue;
@@ -267,6 +287,16 @@ impl Disk {
         self.synced = self.now.clone();
         self.journal.clear();
     }
+}
+
+/// The bytes of all blocks, unless they equal `formula`.
+fn concat_unless_equal(blocks: &[Block], mut formula: &[u8]) -> Option<Vec<u8>> {
+    let equal = blocks.iter().all(|block| {
+        let (these, rest) = formula.split_at(block.len());
+        formula = rest;
+        these == &block[..]
+    });
+    (!equal).then(|| blocks.iter().flat_map(|block| block.iter()).copied().collect())
 }
 
 fn fault(kind: DiskFaultKind) -> DiskFault {

@@ -1,5 +1,6 @@
 //! A client driven: events go in, actions and bytes come out and are carried out. What a driver does, without a socket.
 
+use super::bytes::Bytes;
 use super::checks::{Check, broken};
 use super::faults::Fault;
 use super::host::Host;
@@ -126,7 +127,7 @@ impl World {
                     let Some(ends) = self.links.get_mut(&link) else { return };
                     ends[side].credit += bytes;
                     if !ends[side].inbox.is_empty() {
-                        self.push(Duration::ZERO, Later::Arrived { link, side, bytes: Vec::new() });
+                        self.push(Duration::ZERO, Later::Arrived { link, side, bytes: Bytes::default() });
                     }
                 }
                 None if late => {}
@@ -163,10 +164,10 @@ impl World {
             broken(Check::AfterClose, index, &format!("{} bytes on {conn}", batch.len_bytes()));
         };
         self.note(index, || format!("-> {conn} {} bytes", batch.len_bytes()));
-        let mut bytes = Vec::with_capacity(batch.len_bytes() as usize);
+        let mut bytes = Bytes::default();
         for segment in &batch.segments {
             match segment {
-                Segment::Bytes(range) => bytes.extend_from_slice(&batch.bytes[range.clone()]),
+                Segment::Bytes(range) => bytes.append(Bytes::plain(&batch.bytes[range.clone()])),
                 Segment::File { piece, begin, len, .. } => {
                     let unread = self.nth.serve();
                     let host = self.host(index);
@@ -174,7 +175,7 @@ impl World {
                         broken(Check::UploadIsTrue, index, &format!("{piece:?}"));
                     }
                     match unread.map_or_else(|| host.disk.read(*piece, *begin, *len), Err) {
-                        Ok(block) => bytes.extend(block),
+                        Ok(block) => bytes.append(block),
                         Err(fault) => {
                             self.push(Duration::ZERO, Later::ServeFailed { node: index, conn, fault });
                             return;
@@ -183,16 +184,18 @@ impl World {
                 }
             }
         }
-        self.trace.bytes(&bytes);
         let content = self.content.clone();
+        self.trace.carried(&bytes, &content);
         let Host { wires, disk, .. } = self.host_mut(index);
         let knowledge = Host::knowledge(disk, content.layout());
-        if let Some(Err((check, detail))) = wires.get_mut(&conn).map(|wire| wire.sent(&bytes, late, &knowledge)) {
+        if let Some(Err((check, detail))) =
+            wires.get_mut(&conn).map(|wire| wire.sent(&bytes.in_world(&content), late, &knowledge))
+        {
             drop(knowledge);
             broken(check, index, &format!("{conn}: {detail}"));
         }
         drop(knowledge);
-        self.put(place, &bytes);
+        self.put(place, bytes);
     }
 }
 

@@ -3,6 +3,7 @@
 //! A connection is two directions. A sender puts bytes into its outbox; the uplink of its node sends a chunk of each connection in turn; they arrive after
 //! the latency, in order; the receiver takes as much as it was allowed to read. What is sent and not read is bounded, like a TCP window.
 
+use super::bytes::Bytes;
 use super::faults::Fault;
 use super::node::NodeIndex;
 use super::world::{Later, World};
@@ -25,11 +26,11 @@ pub(super) struct End {
     pub node: NodeIndex,
     pub conn: ConnId,
     pub open: bool,
-    pub outbox: VecDeque<u8>,
+    pub outbox: Bytes,
     pub queued: bool,
     /// Sent from here and not yet read there.
     pub under_way: usize,
-    pub inbox: VecDeque<u8>,
+    pub inbox: Bytes,
     /// What may still be read here.
     pub credit: u64,
     /// When the last bytes sent from here arrive.
@@ -44,10 +45,10 @@ impl End {
             node,
             conn,
             open: true,
-            outbox: VecDeque::new(),
+            outbox: Bytes::default(),
             queued: false,
             under_way: 0,
-            inbox: VecDeque::new(),
+            inbox: Bytes::default(),
             credit: 0,
             last_arrival: Instant::ZERO,
             stalled_until: Instant::ZERO,
@@ -98,15 +99,6 @@ pub(super) struct Partition {
     pub inside: Vec<NodeIndex>,
 }
 
-fn take(queue: &mut VecDeque<u8>, count: usize) -> Vec<u8> {
-    let (front, back) = queue.as_slices();
-    let mut bytes = Vec::with_capacity(count);
-    bytes.extend_from_slice(&front[..count.min(front.len())]);
-    bytes.extend_from_slice(&back[..count - bytes.len()]);
-    queue.drain(..count);
-    bytes
-}
-
 impl World {
     pub(super) fn connect(&mut self, dialer: NodeIndex, dialer_conn: ConnId, target: NodeIndex, target_conn: ConnId) {
         let id = self.next_link;
@@ -134,9 +126,9 @@ impl World {
     }
 
     /// Hands bytes over for sending.
-    pub(super) fn put(&mut self, (id, side): (LinkId, usize), bytes: &[u8]) {
+    pub(super) fn put(&mut self, (id, side): (LinkId, usize), bytes: Bytes) {
         let Some(ends) = self.links.get_mut(&id) else { return };
-        ends[side].outbox.extend(bytes);
+        ends[side].outbox.append(bytes);
         self.queue(id, side);
     }
 
@@ -193,7 +185,7 @@ impl World {
                 end.under_way += WINDOW;
             }
         }
-        let bytes = take(&mut end.outbox, count);
+        let bytes = end.outbox.take(count);
         end.under_way += count;
         self.nth.sent(id, side, count as u64);
         let conn = end.conn;
@@ -257,7 +249,7 @@ impl World {
     }
 
     /// What may be read at an end, and is: at most `most` bytes.
-    pub(super) fn read_end(&mut self, id: LinkId, side: usize, short: bool) -> Option<(NodeIndex, ConnId, Vec<u8>)> {
+    pub(super) fn read_end(&mut self, id: LinkId, side: usize, short: bool) -> Option<(NodeIndex, ConnId, Bytes)> {
         let ends = self.links.get_mut(&id)?;
         let end = &mut ends[side];
         let most = end.credit.min(end.inbox.len() as u64).min(64 * 1024);
@@ -265,7 +257,7 @@ impl World {
             return None;
         }
         let count = if short { 1 + self.rng.below(most) } else { most };
-        let bytes = take(&mut end.inbox, count as usize);
+        let bytes = end.inbox.take(count as usize);
         end.credit -= count;
         let (node, conn) = (end.node, end.conn);
         ends[1 - side].under_way -= count as usize;

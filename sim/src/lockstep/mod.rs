@@ -2,6 +2,8 @@
 //!
 //! `world` moves, `checks` names the laws, `scenario` draws a world from a seed, `phases` runs it: things go wrong, everything heals, everybody must finish.
 
+mod agenda;
+mod bytes;
 mod chaos;
 pub mod checks;
 mod content;

@@ -36,6 +36,18 @@ pub(super) struct Stream {
     broken: bool,
 }
 
+/// What a stream can read.
+pub(super) trait Readable {
+    /// Lets `stream` read all of it.
+    fn read_with(&self, stream: &mut Stream, tell: impl FnMut(Heard));
+}
+
+impl Readable for Vec<u8> {
+    fn read_with(&self, stream: &mut Stream, tell: impl FnMut(Heard)) {
+        stream.read(self, tell);
+    }
+}
+
 impl Stream {
     /// Reads more bytes.
     pub(super) fn read(&mut self, mut bytes: &[u8], mut tell: impl FnMut(Heard)) {

@@ -1,5 +1,6 @@
 //! Hostile peers at work: their scripts are given what comes, and told when a second has passed.
 
+use super::bytes::Bytes;
 use super::faults::Fault;
 use super::hostile::{Reply, Talk};
 use super::link::LinkId;
@@ -34,7 +35,7 @@ impl World {
         while let Some((_, _, bytes)) = self.read_end(link, side, false) {
             let Kind::Hostile { talks, .. } = &mut self.nodes[node].kind else { return };
             let Some(talk) = talks.get_mut(&conn) else { return };
-            let reply = talk.received(&bytes, &content, &mut self.rng);
+            let reply = talk.received(&bytes.copied(&content), &content, &mut self.rng);
             self.reply(node, conn, reply);
         }
     }
@@ -46,7 +47,7 @@ impl World {
             talks.remove(&conn);
         }
         if let Some(place) = self.nodes[index].conns.get(&conn).copied() {
-            self.put(place, &reply.bytes);
+            self.put(place, Bytes::plain(&reply.bytes));
             if reply.close {
                 let link = place.0;
                 self.push(Duration::from_millis(200), Later::Closed { link, side: 0, fault: LinkFault::Eof });

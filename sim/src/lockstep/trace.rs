@@ -1,5 +1,7 @@
 //! One number for everything that was done in a world: two runs of one seed must come to the same.
 
+use super::bytes::{Bytes, Run};
+use super::content::Content;
 use std::fmt;
 
 /// A running hash; not cryptographic, quick.
@@ -24,6 +26,19 @@ impl Trace {
         words.iter().for_each(|word| self.number(u64::from_le_bytes(*word)));
         rest.iter().for_each(|byte| self.number(u64::from(*byte) | 0x100));
         self.number(bytes.len() as u64);
+    }
+
+    /// Adds bytes on their way: the formula's by their place.
+    pub(super) fn carried(&mut self, bytes: &Bytes, content: &Content) {
+        for run in bytes.runs() {
+            match run {
+                Run::Plain(..) => self.bytes(run.slice(content)),
+                Run::Formula(range) => {
+                    self.number(range.start);
+                    self.number(!range.end);
+                }
+            }
+        }
     }
 
     /// Adds what a value prints as.

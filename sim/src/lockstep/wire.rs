@@ -4,7 +4,7 @@
 //! not known, and rules that depend on it rest.
 
 use super::checks::Check;
-use super::stream::{Heard, Stream};
+use super::stream::{Heard, Readable, Stream};
 use crate::naive_wire::NaiveMessage;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -54,9 +54,9 @@ impl Wire {
     }
 
     /// The engine was given bytes.
-    pub(super) fn received(&mut self, bytes: &[u8]) {
+    pub(super) fn received(&mut self, bytes: &impl Readable) {
         let mut heard = Vec::new();
-        self.received.read(bytes, |h| heard.push(h));
+        bytes.read_with(&mut self.received, |h| heard.push(h));
         for heard in heard {
             match heard {
                 Heard::Handshake(handshake) => self.fast[1] = Some(handshake.reserved[7] & 4 != 0),
@@ -96,9 +96,9 @@ impl Wire {
     ///
     /// # Errors
     /// The first rule that they break.
-    pub(super) fn sent(&mut self, bytes: &[u8], late: bool, host: &impl Knowledge) -> Result<(), Breach> {
+    pub(super) fn sent(&mut self, bytes: &impl Readable, late: bool, host: &impl Knowledge) -> Result<(), Breach> {
         let mut heard = Vec::new();
-        self.sent.read(bytes, |h| heard.push(h));
+        bytes.read_with(&mut self.sent, |h| heard.push(h));
         for heard in heard {
             match heard {
                 Heard::Handshake(handshake) => self.fast[0] = Some(handshake.reserved[7] & 4 != 0),

@@ -2,6 +2,8 @@
 //!
 //! Everything random follows from the seed; the trace covers every action and every byte that is sent.
 
+use super::agenda::Agenda;
+use super::bytes::Bytes;
 use super::checks::SharedScene;
 use super::content::Content;
 use super::disk::{Crash, Disk};
@@ -24,6 +26,9 @@ use sameseed_core::time::{Duration, Instant};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, SocketAddrV4};
 use std::rc::Rc;
+
+/// Whether a run is done is asked every so many steps.
+const DONE_CADENCE: u64 = 16;
 
 /// What happens later.
 #[derive(Debug)]
@@ -60,7 +65,7 @@ pub(super) enum Later {
     Arrived {
         link: LinkId,
         side: usize,
-        bytes: Vec<u8>,
+        bytes: Bytes,
     },
     Closed {
         link: LinkId,
@@ -108,8 +113,7 @@ pub struct World {
     pub(super) nodes: Vec<Node>,
     pub(super) links: BTreeMap<LinkId, [End; 2]>,
     pub(super) next_link: LinkId,
-    later: BTreeMap<(Instant, u64), Later>,
-    sequence: u64,
+    agenda: Agenda,
     pub(super) rng: Rng,
     seed: u64,
     pub(super) metainfo: Metainfo,
@@ -134,8 +138,7 @@ impl World {
             nodes: Vec::new(),
             links: BTreeMap::new(),
             next_link: 0,
-            later: BTreeMap::new(),
-            sequence: 0,
+            agenda: Agenda::default(),
             rng: random::rng("world", &[seed]),
             seed,
             content: Rc::new(Content::new(&metainfo)),
@@ -245,7 +248,7 @@ impl World {
 
     /// Whether nothing more will happen.
     pub fn is_quiet(&self) -> bool {
-        self.later.is_empty()
+        self.agenda.next_at().is_none()
     }
 
     /// How often a host has dialled.
@@ -336,8 +339,9 @@ impl World {
     /// Runs until `done`, at most for `limit` of simulated time; whether it came to be.
     pub fn run_until(&mut self, limit: Duration, mut done: impl FnMut(&World) -> bool) -> bool {
         let end = self.now + limit;
-        while !done(self) {
-            if self.later.first_key_value().is_none_or(|((at, _), _)| *at > end) {
+        // Asking costs more than a step.
+        while !self.steps.is_multiple_of(DONE_CADENCE) || !done(self) {
+            if self.agenda.next_at().is_none_or(|at| at > end) {
                 self.now = end;
                 return done(self);
             }
@@ -348,7 +352,7 @@ impl World {
 
     /// Lets the next thing happen; `false` when nothing is left.
     pub fn step(&mut self) -> bool {
-        let Some(((at, _), later)) = self.later.pop_first() else { return false };
+        let Some((at, later)) = self.agenda.pop() else { return false };
         self.now = at;
         self.steps += 1;
         {
@@ -373,7 +377,7 @@ impl World {
             }
             Later::Arrived { link, side, bytes } => {
                 if let Some(ends) = self.links.get_mut(&link) {
-                    ends[side].inbox.extend(&bytes);
+                    ends[side].inbox.append(bytes);
                     self.deliver(link, side);
                 }
             }
@@ -398,8 +402,7 @@ impl World {
     }
 
     pub(super) fn push(&mut self, after: Duration, later: Later) {
-        self.sequence += 1;
-        self.later.insert((self.now + after, self.sequence), later);
+        self.agenda.push(self.now + after, later);
     }
 
     pub(super) fn strikes(&mut self, fault: Fault) -> bool {
