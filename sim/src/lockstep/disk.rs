@@ -220,7 +220,15 @@ impl Disk {
             }
             None => plain,
         };
-        let part = if plain.is_ok() { data.len() } else { rng.below(data.len() as u64 + 1) as usize };
+        let part = match &plain {
+            Ok(()) => data.len(),
+            // Nothing, all of it, or anything between.
+            Err(_) => match rng.below(4) {
+                0 => 0,
+                1 => data.len(),
+                _ => rng.below(data.len() as u64 + 1) as usize,
+            },
+        };
         self.write(at, &data[..part]);
         let right = equal(self.content.range(at, part as u64), &data[..part]);
         self.journal.push((at, part as u64, (!right).then(|| data[..part].to_vec())));

@@ -3,6 +3,7 @@
 //! The world counts the places where a blow could strike; a run without a blow tells how many there are.
 
 use super::disk::Crash;
+use super::faults::Fault;
 use super::link::LinkId;
 use super::scenario::{Client, Scenario};
 use sameseed_core::fault::{DiskFault, DiskFaultKind};
@@ -18,7 +19,7 @@ const BYTE_STRIDE: u64 = 1009;
 /// One blow, at an exact place of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blow {
-    /// The n-th disk operation of the swarm fails; of a write, an arbitrary part is done.
+    /// The n-th disk operation of the swarm fails; of a write nothing, a part or all is done.
     Disk {
         /// Which one, from 0.
         n: u64,
@@ -137,14 +138,15 @@ impl Nth {
     }
 }
 
-/// The small swarm: a seeder and three leechers, twelve pieces of three blocks, three files, both kinds of trackers.
+/// The small swarm: a seeder and three leechers, twelve pieces of three blocks, three files, and two trackers. The one by HTTP
+/// refuses most of the time, so that the one by UDP is asked too.
 pub fn swarm() -> Scenario {
     let leecher = |peers: &[usize]| Client { peers: peers.to_vec(), ..Client::leecher() };
     Scenario {
         piece_len: 40_000,
         file_lens: vec![150_001, 0, 320_500],
         clients: vec![Client::seeder(), leecher(&[0]), leecher(&[]), leecher(&[0, 2])],
-        trackers: vec![(false, None), (true, None)],
+        trackers: vec![(false, Some(Fault::TrackerRefuses)), (true, None)],
         ..Scenario::plain()
     }
 }
@@ -152,7 +154,8 @@ pub fn swarm() -> Scenario {
 /// Every blow that the places of the swarm allow, kind by kind.
 pub fn blows(places: &Places) -> Vec<Blow> {
     let mut blows = Vec::new();
-    for kind in [DiskFaultKind::Io, DiskFaultKind::Full, DiskFaultKind::Short] {
+    // Not `Short` or `NotFound`: what is said to be missing is not asked for again, and the only seeder would lack it for good.
+    for kind in [DiskFaultKind::Io, DiskFaultKind::Full] {
         blows.extend((0..places.disk).map(|n| Blow::Disk { n, kind }));
     }
     blows.extend((0..places.serves).map(|n| Blow::Serve { n }));
