@@ -12,11 +12,11 @@ use std::ops::Range;
 use std::process::Command;
 
 /// Seeds of an ordinary run, and of a quick one.
-const SEEDS: [u64; 2] = [1200, 100];
+const SEEDS: [u64; 2] = [2000, 100];
 /// From so many seeds on every kind of fault must have been seen.
 const LONG: u64 = 1000;
 /// One blow in so many is struck, in an ordinary run and in a quick one. Primes, so that all kinds are met.
-const EVERY: [usize; 2] = [19, 211];
+const EVERY: [usize; 2] = [7, 101];
 /// Seeds that are run twice.
 const TWICE: u64 = 8;
 

@@ -41,7 +41,8 @@ pub(super) fn run(seed: u64, full: bool) -> bool {
     }
 }
 
-fn log(scene: &Scene, failure: &Failure) {
+/// The last lines of the hosts involved.
+pub(super) fn log(scene: &Scene, failure: &Failure) {
     for host in &failure.involved {
         let lines = scene.last(*host, SHORT_LINES);
         if !lines.is_empty() {

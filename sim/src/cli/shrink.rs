@@ -95,19 +95,22 @@ impl Search {
 
     fn print(&self, seed: u64) {
         say(&format!("{}\n{}\n", self.scenario, self.failure.report()));
-        let at = commit().map(|commit| format!(" at {commit}")).unwrap_or_default();
-        let name: String = self.failure.name().chars().fold(String::new(), |mut name, c| {
-            if c.is_ascii_uppercase() && !name.is_empty() {
-                name.push('_');
-            }
-            name.push(if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' });
-            name
-        });
-        say(&format!(
-            "#[test]\nfn seed_{seed}_{name}() {{\n    // {}: {} Shrunk from seed {seed}{at}.\n    holds(&{});\n}}",
-            self.failure.name(),
-            self.failure.sentence(),
-            literal::scenario(&self.scenario),
-        ));
+        say(&test(&format!("seed_{seed}"), &self.scenario, &self.failure));
     }
+}
+
+/// A test for `sim/tests/regressions.rs`.
+pub(super) fn test(from: &str, scenario: &Scenario, failure: &Failure) -> String {
+    let at = commit().map(|commit| format!(", at {commit}")).unwrap_or_default();
+    let (name, sentence) = (failure.name(), failure.sentence());
+    let mut snake = String::new();
+    for c in name.chars() {
+        if c.is_ascii_uppercase() {
+            snake.push('_');
+        }
+        snake.push(if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' });
+    }
+    let snake = snake.trim_matches('_');
+    let scenario = literal::scenario(scenario);
+    format!("#[test]\nfn {from}_{snake}() {{\n    // {name}: {sentence}. Found{at}.\n    holds(&{scenario});\n}}")
 }

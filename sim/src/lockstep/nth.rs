@@ -76,7 +76,7 @@ pub struct Places {
 pub(super) struct Nth {
     /// What is to strike.
     pub blow: Option<Blow>,
-    /// Clients were told to stop: who dies now does not come back to say goodbye.
+    /// Everybody has finished: who dies now would not come back in time for the audit.
     pub is_over: bool,
     /// What was counted so far.
     pub places: Places,

@@ -41,12 +41,14 @@ pub fn run(scenario: &Scenario, scene: &SharedScene) -> Summary {
     world.watch(scene.clone());
     world.unleash();
     let clients = world.clients();
-    let all_seed = |world: &World| clients.iter().all(|node| world.host(*node).is_seeding());
+    let all_seed =
+        |world: &World| clients.iter().all(|node| world.nodes[*node].alive && world.host(*node).is_seeding());
     world.run_until(scenario.safety, |_| false);
     world.heal(scenario.hostile_stay);
     if !world.run_until(LIVENESS, all_seed) {
         report_stuck(&world, &clients, scenario);
     }
+    world.nth.is_over = true;
     world.run_until(HOMECOMING, |world| clients.iter().all(|node| world.host(*node).is_home()));
     audit(&world, &clients);
     say_goodbye(&mut world, &clients);

@@ -293,7 +293,6 @@ impl World {
 
     /// Gives an application's command.
     pub fn command(&mut self, index: NodeIndex, command: Command) {
-        self.nth.is_over |= matches!(command, Command::Shutdown);
         self.tell(index, Event::Command(command));
     }
 
