@@ -34,7 +34,7 @@ pub(super) fn shrink(seed: u64, runs: u64, threads: usize) -> bool {
 
 struct Search {
     scenario: Scenario,
-    failure: Failure,
+    failure: Box<Failure>,
     runs_left: u64,
     threads: usize,
 }

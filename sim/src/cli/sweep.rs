@@ -72,7 +72,7 @@ fn median<T: Ord + Copy + Default>(values: &mut [T]) -> T {
 }
 
 impl Tally {
-    fn note(&mut self, scenario: &Scenario, result: Result<Summary, Failure>) {
+    fn note(&mut self, scenario: &Scenario, result: Result<Summary, Box<Failure>>) {
         self.done += 1;
         self.hosts.push(scenario.clients.len() + scenario.hostile.len());
         self.pieces.push(scenario.pieces());

@@ -142,10 +142,12 @@ impl Nth {
 /// refuses most of the time, so that the one by UDP is asked too.
 pub fn swarm() -> Scenario {
     let leecher = |peers: &[usize]| Client { peers: peers.to_vec(), ..Client::leecher() };
+    // It spills blocks that are out of order, and reads them back.
+    let small = Client { pool_blocks: 2, ..leecher(&[0]) };
     Scenario {
         piece_len: 40_000,
         file_lens: vec![150_001, 0, 320_500],
-        clients: vec![Client::seeder(), leecher(&[0]), leecher(&[]), leecher(&[0, 2])],
+        clients: vec![Client::seeder(), small, leecher(&[]), leecher(&[0, 2])],
         trackers: vec![(false, Some(Fault::TrackerRefuses)), (true, None)],
         ..Scenario::plain()
     }

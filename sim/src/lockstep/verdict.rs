@@ -60,7 +60,7 @@ fn watch_panics() {
 ///
 /// # Errors
 /// When a law is broken, or anything panics.
-pub fn attempt(scenario: &Scenario, scene: &SharedScene) -> Result<Summary, Failure> {
+pub fn attempt(scenario: &Scenario, scene: &SharedScene) -> Result<Summary, Box<Failure>> {
     watch_panics();
     WATCHED.set(true);
     let result = catch_unwind(AssertUnwindSafe(|| run(scenario, scene)));
@@ -68,7 +68,7 @@ pub fn attempt(scenario: &Scenario, scene: &SharedScene) -> Result<Summary, Fail
     result.map_err(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default();
-        Failure::new(text, PLACE.take(), scene)
+        Box::new(Failure::new(text, PLACE.take(), scene))
     })
 }
 
