@@ -2,6 +2,7 @@
 //!
 //! `world` moves, `checks` names the laws, `scenario` draws a world from a seed, `phases` runs it: things go wrong, everything heals, everybody must finish.
 
+mod books;
 mod chaos;
 pub mod checks;
 mod content;
@@ -15,6 +16,8 @@ mod link;
 mod node;
 mod operate;
 pub mod phases;
+mod reach;
+mod sabotage;
 pub mod scenario;
 mod stream;
 mod talks;
@@ -27,4 +30,5 @@ pub use disk::{Crash, Disk};
 pub use host::{Host, TORRENT};
 pub use link::Access;
 pub use node::NodeIndex as HostIndex;
+pub use sabotage::Sabotage;
 pub use world::World;
