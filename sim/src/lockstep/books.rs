@@ -43,12 +43,29 @@ pub(super) struct Books {
     failed: BTreeSet<u32>,
     /// Bad pieces in which a connection had a part.
     bad_pieces: BTreeMap<ConnId, u32>,
+    /// Connections and dials that the client should know of.
+    sockets: BTreeSet<ConnId>,
     /// Who must be gone when the engine is drained.
     guilty: BTreeSet<ConnId>,
     banned: BTreeSet<SocketAddr>,
 }
 
 impl Books {
+    /// A dial has begun, or a connection came in.
+    pub(super) fn opened(&mut self, conn: ConnId) {
+        self.sockets.insert(conn);
+    }
+
+    /// A connection is gone without the client's doing, or a dial failed.
+    pub(super) fn gone(&mut self, conn: ConnId) {
+        self.sockets.remove(&conn);
+    }
+
+    /// Connections and dials that the client should know of.
+    pub(super) fn sockets(&self) -> &BTreeSet<ConnId> {
+        &self.sockets
+    }
+
     /// Blocks came.
     pub(super) fn received(&mut self, conn: ConnId, blocks: &[Range]) {
         for (piece, begin, len) in blocks {
@@ -69,6 +86,7 @@ impl Books {
 
     /// The engine closed a connection.
     pub(super) fn closed(&mut self, conn: ConnId) {
+        self.sockets.remove(&conn);
         let fresh = self.fresh.remove(&conn).unwrap_or_default();
         self.doubtful = [0, 1].map(|i| self.doubtful[i] + fresh[i]);
     }

@@ -58,7 +58,7 @@ checks! {
     Starving "an interested peer is unchoked within a turn for each peer that waits with it",
     Liveness "after healing every honest leecher finishes, or a piece exists nowhere reachable",
     Audit "in the end the files equal the formula",
-    Home "in the end every buffer and operation is home",
+    Home "in the end every buffer, socket and operation is home",
     Goodbye "a client that is told to stop says that it has, in time, and then nothing more",
 }
 

@@ -17,8 +17,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// The laws that need a look at everything are checked every so many steps of the world.
 const WIDE_CADENCE: u64 = 61;
-/// A copy of an engine is ticked before its time every so many steps.
-const IDLE_CADENCE: u64 = 997;
+/// A copy of an engine is ticked before its time after every so many of its events.
+const IDLE_CADENCE: u64 = 251;
 
 impl World {
     pub(super) fn tick(&mut self, index: NodeIndex, life: u32) {
@@ -49,6 +49,7 @@ impl World {
         let late = !self.host(index).undrained && self.strikes(Fault::LateDrain);
         let calm = !self.faults.on;
         let host = self.host_mut(index);
+        host.events += 1;
         if host.sabotage.is_none_or(|sabotage| sabotage.event(&mut event)) {
             host.engine.handle(now + host.skew, event);
         }
@@ -71,7 +72,7 @@ impl World {
         if steps.is_multiple_of(WIDE_CADENCE) && !host.said_shut_down {
             host.check(index, now, self.content.layout());
         }
-        if steps.is_multiple_of(IDLE_CADENCE) {
+        if host.events.is_multiple_of(IDLE_CADENCE) {
             host.check_idle(index, now);
         }
     }
@@ -105,7 +106,12 @@ impl World {
                     books.flushed(*conn, wire.flushed(*bytes));
                 }
             }
-            Event::Closed { conn, .. } | Event::ServeFailed { conn, .. } => _ = wires.remove(conn),
+            Event::Accepted { conn, .. } => books.opened(*conn),
+            Event::Dialed { conn, outcome: Err(_) } => books.gone(*conn),
+            Event::Closed { conn, .. } | Event::ServeFailed { conn, .. } => {
+                wires.remove(conn);
+                books.gone(*conn);
+            }
             _ => {}
         }
     }
@@ -143,9 +149,9 @@ impl World {
             }
         }
         if self.host(index).said_shut_down && !over {
-            let Node { conns, dialing, .. } = &self.nodes[index];
-            if !conns.is_empty() || !dialing.is_empty() {
-                broken(Check::Home, index, &format!("{conns:?} and dials {dialing:?} are left"));
+            let sockets = self.host(index).books.sockets();
+            if !sockets.is_empty() {
+                broken(Check::Home, index, &format!("{sockets:?} are left"));
             }
         }
         if let Err((check, detail)) = self.judge(index, late) {
@@ -216,6 +222,7 @@ impl World {
                 if let Err((check, detail)) = self.host(index).books.dialed(to) {
                     broken(check, index, &detail);
                 }
+                self.host_mut(index).books.opened(conn);
                 self.dial(index, conn, to);
             }
             Action::Close { conn, reason } => self.close(index, conn, reason, late),

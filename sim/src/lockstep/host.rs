@@ -43,6 +43,8 @@ pub struct Host {
     pub(super) books: Books,
     /// Connections on which something came or went since it was drained.
     pub(super) touched: BTreeSet<ConnId>,
+    /// Events it was told.
+    pub(super) events: u64,
     /// Since when nothing goes wrong any more, in the world's time.
     pub(super) calm_since: Instant,
     /// What is broken on purpose.
@@ -81,6 +83,7 @@ impl Host {
             said_shut_down: false,
             books: Books::default(),
             touched: BTreeSet::new(),
+            events: 0,
             calm_since: now,
             sabotage: None,
             ticks: (Instant::ZERO, 0),

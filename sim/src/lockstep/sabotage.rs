@@ -109,7 +109,8 @@ impl Sabotage {
         host: &impl Knowledge,
     ) -> Vec<u8> {
         let Some(wire) = wires.get(&conn).filter(|wire| wire.is_live()) else { return bytes };
-        let add = |message: Option<NaiveMessage>| [bytes.clone(), message.map(|m| encode(&m)).unwrap_or_default()].concat();
+        let add =
+            |message: Option<NaiveMessage>| [bytes.clone(), message.map(|m| encode(&m)).unwrap_or_default()].concat();
         let ask = |(index, begin, length)| NaiveMessage::Request { index, begin, length };
         let wanted = (0..host.pieces()).find(|piece| wire.has_told(*piece) && !wire.has_said(*piece));
         let first_block = wanted.map(|piece| (piece, 0, host.piece_len(piece).min(16_384)));
@@ -136,7 +137,9 @@ impl Sabotage {
             SendsWhileChoking if frames(&bytes).iter().any(|frame| frame.get(4) == Some(&PIECE)) => {
                 [encode(&NaiveMessage::Choke), bytes].concat()
             }
-            TellsPiecesAgain if (0..host.pieces()).any(|piece| wire.has_said(piece)) => add(Some(NaiveMessage::HaveNone)),
+            TellsPiecesAgain if (0..host.pieces()).any(|piece| wire.has_said(piece)) => {
+                add(Some(NaiveMessage::HaveNone))
+            }
             RepeatsHave => double(&bytes, HAVE),
             AnnouncesWhatItLacks => {
                 let lacks = (0..host.pieces()).find(|piece| !host.holds(*piece));

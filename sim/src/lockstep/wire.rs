@@ -434,7 +434,9 @@ mod tests {
         wire.sent(&shake, false, &host).unwrap();
         for said in said {
             let result = match said {
-                By(message) => wire.sent(&encode(&message), false, &host).and_then(|()| wire.drained(Instant::ZERO, 10)),
+                By(message) => {
+                    wire.sent(&encode(&message), false, &host).and_then(|()| wire.drained(Instant::ZERO, 10))
+                }
                 To(message) => {
                     wire.received(&encode(&message));
                     Ok(())
@@ -472,7 +474,10 @@ mod tests {
         assert_eq!(breach(true, [By(Unchoke), By(block())]), Some(Check::AnswerOnce));
         assert_eq!(breach(true, [By(Unchoke), To(ASKED), By(block()), By(REJECT)]), Some(Check::AnswerOnce));
         assert_eq!(breach(true, [By(Unchoke), To(ASKED), By(Choke)]), Some(Check::AnswerAll));
-        assert_eq!(breach(false, [By(Unchoke), To(ASKED), By(Choke), By(Unchoke), By(block())]), Some(Check::AnswerOnce));
+        assert_eq!(
+            breach(false, [By(Unchoke), To(ASKED), By(Choke), By(Unchoke), By(block())]),
+            Some(Check::AnswerOnce)
+        );
         assert_eq!(breach(false, [By(Unchoke), To(ASKED), By(Choke), By(block())]), Some(Check::NotChoking));
         assert_eq!(breach(true, [By(AllowedFast { index: 1 }), To(ASKED), By(block())]), None);
     }
