@@ -161,13 +161,13 @@ fn have(world: &World, host: HostIndex) -> u32 {
 }
 
 /// A seeder that goes for ever, and two leechers that have begun with it; the second has a pool smaller than a piece.
-fn abandoned(seed: u64, second: Access) -> (World, [HostIndex; 2]) {
+fn abandoned(seed: u64) -> (World, [HostIndex; 2]) {
     let mut world = World::new(seed, content::torrent("abandoned", &[4_000_000], 262_144));
-    let seeder = world.add_host(true, Config::default(), &[]);
+    let slow = Access { up_per_s: 256 << 10, ..Access::default() };
+    let seeder = world.add_host_at(slow, true, Config::default(), &[]);
     let big = world.add_host(false, Config { pool_blocks: 64, ..Config::default() }, &[seeder]);
     assert!(world.run_until(Duration::from_secs(60), |world| have(world, big) > 8));
-    let pool_blocks = 4;
-    let small = world.add_host_at(second, false, Config { pool_blocks, ..Config::default() }, &[seeder, big]);
+    let small = world.add_host(false, Config { pool_blocks: 4, ..Config::default() }, &[seeder, big]);
     assert!(world.run_until(Duration::from_secs(60), |world| world.host(small).view().pool.2 > 0), "a piece is open");
     world.take_down(seeder);
     (world, [big, small])
@@ -176,7 +176,7 @@ fn abandoned(seed: u64, second: Access) -> (World, [HostIndex; 2]) {
 #[test]
 fn with_a_pool_smaller_than_a_piece_and_the_only_holder_of_an_open_piece_gone_the_others_complete() {
     for seed in 0..10 {
-        let (mut world, [big, small]) = abandoned(seed, Access::default());
+        let (mut world, [big, small]) = abandoned(seed);
         let gone = world.out_of_reach(small).len() as u32;
         assert!(gone > 0, "seed {seed}: the seeder took pieces along");
         // It does not claim a failure, since nobody can have those pieces; but all others must come.
