@@ -273,17 +273,16 @@ impl Engine {
         }
     }
 
-    /// Torrents that could not ask for want of a buffer ask as soon as one is free. When none will come home by itself,
-    /// blocks that wait for their neighbours go to the disk as they are.
+    /// Torrents that could not ask for want of a buffer ask as soon as one is free. When none is left and none will come home by
+    /// itself, blocks that wait for their neighbours go to the disk as they are.
     fn feed_the_starved(&mut self, now: Instant) {
-        if !self.torrents.values().any(Torrent::is_starved) {
-            return;
-        }
-        if self.shared.pool.free() > 0 {
-            for torrent in self.torrents.values_mut().filter(|torrent| torrent.is_starved()) {
+        for torrent in self.torrents.values_mut().filter(|torrent| torrent.is_starved()) {
+            if self.shared.pool.free() > 0 {
                 torrent.fill_all_requests(now, &mut self.shared);
             }
-        } else if !self.shared.is_absorbing() {
+        }
+        let starved = self.torrents.values().any(Torrent::is_starved);
+        if starved && self.shared.pool.free() == 0 && !self.shared.is_absorbing() {
             self.torrents.values_mut().for_each(|torrent| torrent.store_all(&mut self.shared, true));
         }
     }

@@ -32,27 +32,38 @@ checks! {
     ChokedRequest "no request is sent while the peer chokes",
     PossibleRequest "only blocks are asked for that the peer announced, inside their piece, of a piece we lack",
     AskedOnce "a block is asked of a peer once at a time",
+    EndGameOnly "a block is asked of a second peer only when every other block within reach is asked for, and never of a third",
     AnswerOnce "a block or a reject is sent only for a request, and once",
-    AnswerAll "with BEP 6 a choke leaves no request unanswered",
+    AnswerAll "with BEP 6 each request is answered: at once when we choke or it is cancelled, in the end in any case",
+    NotCancelled "no block is sent whose cancel has arrived",
+    NotChoking "no block is sent while we choke, outside the allowed-fast set",
     BitfieldFirst "the pieces we have are told first or not at all",
     HaveOnce "a piece is announced once per connection",
     HaveIsTrue "only pieces are announced that stand verified on the disk",
+    Interested "we say that we are interested exactly while the peer has told of a piece that we lack",
     UploadIsTrue "only verified bytes are uploaded",
     AfterClose "nothing is sent or asked on a connection that is closed",
     DoneOnce "each operation ends exactly once",
+    Recount "what an engine keeps equals a recount: a piece has one state, a buffer one place, a request one reservation",
     HaveCount "the count of pieces and bytes equals what is on the disk",
+    Counted "each byte of payload is counted once, received as well as sent",
+    Useful "what was received and not wasted is what was missing at the start",
+    Junk "who has sent nothing that was asked for has no download rate",
     OneLink "a client has one live link per peer, and none to itself",
-    Limits "connections, operations and queues stay under their limits",
+    Limits "connections, operations, windows, queues and backlogs stay under their limits",
     Spin "no timer fires over and over without time passing",
+    IdleTick "a tick before its time changes nothing",
     HonestBan "an honest peer is never banned, unless it shares a liar's address",
+    LiarBan "who alone sent a bad piece is cut off at once and not dialled again, and no liar spoils many pieces",
+    Starving "an interested peer is unchoked within a turn for each peer that waits with it",
     Liveness "after healing every honest leecher finishes, or a piece exists nowhere reachable",
     Audit "in the end the files equal the formula",
-    Home "in the end every buffer and operation is home",
+    Home "in the end every buffer, socket and operation is home",
     Goodbye "a client that is told to stop says that it has, in time, and then nothing more",
 }
 
-/// Lines kept when all is not printed.
-const SHORT_LINES: usize = 60;
+/// Lines kept when all is not printed: enough that a quiet host has its own among them.
+const MAX_LINES: usize = 2400;
 
 /// What is known when a law breaks. Kept outside the world, so that it outlives a panic.
 #[derive(Debug, Default)]
@@ -87,7 +98,7 @@ impl Scene {
             format!("{s:>5}.{us:06} {step:>8}  host-{host:<2}  {}", line())
         };
         self.lines.push_back((host, line));
-        if !self.full && self.lines.len() > SHORT_LINES * 40 {
+        if !self.full && self.lines.len() > MAX_LINES {
             self.lines.pop_front();
         }
     }

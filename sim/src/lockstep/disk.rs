@@ -117,6 +117,13 @@ impl Disk {
         self.now.sectors[sectors].iter().all(|sector| *sector == Sector::Right)
     }
 
+    /// Changes the first byte of a piece behind everybody's back.
+    pub(super) fn rot(&mut self, piece: PieceIndex) {
+        let at = self.content.layout().start_of(piece);
+        let byte = self.bytes(at, 1)[0] ^ 1;
+        self.write(at, &[byte]);
+    }
+
     fn bytes(&self, from: u64, len: u64) -> Vec<u8> {
         let sectors = from / SECTOR..(from + len).div_ceil(SECTOR);
         if self.is_formula(from, len) {

@@ -3,20 +3,24 @@
 use super::bytes::Bytes;
 use super::checks::{Check, broken};
 use super::faults::Fault;
-use super::host::Host;
-use super::node::{NodeIndex, is_liar};
+use super::host::{Host, TORRENT};
+use super::node::{Kind, Node, NodeIndex, is_liar};
 use super::nth::BACK_AFTER;
-use super::wire::Wire;
+use super::sabotage::Sabotage;
+use super::wire::Breach;
 use super::world::{Later, World};
 use sameseed_core::action::{Action, CloseReason, Destination, Notice, Segment, TxBatch};
 use sameseed_core::event::{Command, Event, Outcome};
 use sameseed_core::fault::LinkFault;
 use sameseed_core::id::ConnId;
 use sameseed_core::time::Duration;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// The laws that need a look at everything are checked every so many steps of the world.
 const WIDE_CADENCE: u64 = 61;
+/// A copy of an engine is ticked before its time after every so many of its events.
+const IDLE_CADENCE: u64 = 251;
 
 impl World {
     pub(super) fn tick(&mut self, index: NodeIndex, life: u32) {
@@ -30,14 +34,30 @@ impl World {
         self.tell(index, Event::Tick);
     }
 
+    /// Breaks a client on purpose.
+    ///
+    /// # Panics
+    /// When the node is hostile.
+    pub fn sabotage(&mut self, index: NodeIndex, sabotage: Sabotage) {
+        self.host_mut(index).sabotage = Some(sabotage);
+    }
+
     /// Hands an event to a client, and does what it then wants.
-    pub(super) fn tell(&mut self, index: NodeIndex, event: Event<'_>) {
+    pub(super) fn tell(&mut self, index: NodeIndex, mut event: Event<'_>) {
         self.scene.borrow_mut().host = index;
         self.note(index, || format!("<- {}", brief(&event)));
+        self.keep_books(index, &event);
         let (now, life) = (self.now, self.nodes[index].life);
         let late = !self.host(index).undrained && self.strikes(Fault::LateDrain);
+        let calm = !self.faults.on;
         let host = self.host_mut(index);
-        host.engine.handle(now + host.skew, event);
+        host.events += 1;
+        if host.sabotage.is_none_or(|sabotage| sabotage.event(&mut event)) {
+            host.engine.handle(now + host.skew, event);
+        }
+        if !calm {
+            host.calm_since = now;
+        }
         if late {
             host.undrained = true;
             let after = Duration::from_micros(self.rng.below(500_000));
@@ -52,15 +72,50 @@ impl World {
         let (steps, cadence) = (self.steps, self.cadence);
         let host = self.host(index);
         if steps.is_multiple_of(cadence) {
-            host.engine.check_invariants();
+            recount(index, host);
         }
         if steps.is_multiple_of(WIDE_CADENCE) && !host.said_shut_down {
-            host.check(index, self.content.layout());
+            host.check(index, now, self.content.layout());
+        }
+        if host.events.is_multiple_of(IDLE_CADENCE) {
+            host.check_idle(index, now);
+        }
+    }
+
+    /// Notes whose turn it is, and who is at the other end.
+    /// The node at the other end of a connection.
+    fn other_end(&self, index: NodeIndex, conn: ConnId) -> Option<NodeIndex> {
+        let (link, side) = self.nodes[index].conns.get(&conn)?;
+        Some(self.links.get(link)?[1 - side].node)
+    }
+
+    fn keep_books(&mut self, index: NodeIndex, event: &Event<'_>) {
+        let Host { wires, books, touched, .. } = self.host_mut(index);
+        match event {
+            Event::Received { conn, .. } => {
+                if let Some(wire) = wires.get_mut(conn) {
+                    books.received(*conn, &wire.take_new_blocks());
+                    touched.insert(*conn);
+                }
+            }
+            Event::Flushed { conn, bytes } => {
+                if let Some(wire) = wires.get_mut(conn) {
+                    books.flushed(*conn, wire.flushed(*bytes));
+                }
+            }
+            Event::Accepted { conn, .. } => books.opened(*conn),
+            Event::Dialed { conn, outcome: Err(_) } => books.gone(*conn),
+            Event::Closed { conn, .. } | Event::ServeFailed { conn, .. } => {
+                wires.remove(conn);
+                books.gone(*conn);
+            }
+            _ => {}
         }
     }
 
     pub(super) fn drain(&mut self, index: NodeIndex) {
         let late = std::mem::replace(&mut self.host_mut(index).undrained, false);
+        let over = self.host(index).said_shut_down;
         while let Some(action) = self.host_mut(index).engine.poll_action() {
             self.trace.number(self.now.as_micros() << 8 | index as u64);
             self.trace.value(&action);
@@ -68,35 +123,75 @@ impl World {
             if let Some((crash, silence)) = self.nth.action() {
                 return self.crash(index, crash, silence, BACK_AFTER);
             }
-            self.act(index, action, late);
+            match self.host(index).sabotage {
+                None => self.act(index, action, late),
+                Some(sabotage) => {
+                    let victim = SocketAddr::V4(self.nodes[0].addr);
+                    let actions = sabotage.action(action, victim);
+                    actions.into_iter().for_each(|action| self.act(index, action, late));
+                }
+            }
         }
         let mut batch = TxBatch::default();
-        let mut sent = Vec::new();
         while let Some(to) = self.host_mut(index).engine.poll_transmit(&mut batch) {
             match to {
                 Destination::Conn(conn) => {
                     self.transmit(index, conn, &batch, late);
-                    sent.push(conn);
+                    self.host_mut(index).touched.insert(conn);
                 }
                 Destination::Datagram(to) => {
                     self.trace.bytes(&batch.bytes);
                     self.datagram(index, to, &batch.bytes);
                 }
             }
-        }
-        for conn in sent {
-            let wire = self.host_mut(index).wires.get_mut(&conn);
-            if let Some(Err((check, detail))) = wire.map(Wire::drained) {
-                broken(check, index, &format!("{conn}: {detail}"));
+            if over {
+                broken(Check::Goodbye, index, &format!("{} bytes after ShutDown", batch.len_bytes()));
             }
         }
+        if self.host(index).said_shut_down && !over {
+            let sockets = self.host(index).books.sockets();
+            if !sockets.is_empty() {
+                broken(Check::Home, index, &format!("{sockets:?} are left"));
+            }
+        }
+        if let Err((check, detail)) = self.judge(index, late) {
+            broken(check, index, &detail);
+        }
         self.set_tick(index);
+    }
+
+    /// The laws that hold whenever a client has said all it had to say.
+    fn judge(&mut self, index: NodeIndex, late: bool) -> Result<(), Breach> {
+        let (now, content) = (self.now, self.content.clone());
+        let layout = content.layout();
+        let mut touched = std::mem::take(&mut self.host_mut(index).touched);
+        for conn in &touched {
+            let host = self.host_mut(index);
+            let Some(wire) = host.wires.get_mut(conn) else { continue };
+            wire.drained(now, layout.piece_count()).map_err(|(check, detail)| (check, format!("{conn}: {detail}")))?;
+            let asks = wire.take_new_asks();
+            if late || asks.is_empty() {
+                continue;
+            }
+            let snubbed = |conn| host.engine.peers(TORRENT).iter().any(|peer| peer.conn == conn && peer.snubbed);
+            host.books.judge_asks(&host.wires, (*conn, &asks), layout, snubbed)?;
+        }
+        touched.clear();
+        self.host_mut(index).touched = touched;
+        let mut books = std::mem::take(&mut self.host_mut(index).books);
+        let is_liar = |conn| self.other_end(index, conn).is_some_and(|node| sends_bad_data(&self.nodes[node]));
+        let judged = books.drained(&self.host(index).wires, is_liar);
+        self.host_mut(index).books = books;
+        judged
     }
 
     fn set_tick(&mut self, index: NodeIndex) {
         let host = self.host(index);
         let Some((at, _)) = host.engine.poll_timeout() else { return };
         let mut at = (at - host.skew).max(self.now);
+        if host.sabotage == Some(Sabotage::TicksForEver) {
+            at = self.now;
+        }
         if host.next_tick.is_none_or(|next| next > at) {
             if self.strikes(Fault::LateTick) {
                 at = at + Duration::from_micros(self.rng.below(5_000_000));
@@ -119,8 +214,17 @@ impl World {
     }
 
     fn act(&mut self, index: NodeIndex, action: Action, late: bool) {
+        if self.host(index).said_shut_down {
+            broken(Check::Goodbye, index, &format!("{action:?} after ShutDown"));
+        }
         match action {
-            Action::Dial { conn, to } => self.dial(index, conn, to),
+            Action::Dial { conn, to } => {
+                if let Err((check, detail)) = self.host(index).books.dialed(to) {
+                    broken(check, index, &detail);
+                }
+                self.host_mut(index).books.opened(conn);
+                self.dial(index, conn, to);
+            }
             Action::Close { conn, reason } => self.close(index, conn, reason, late),
             Action::AllowRead { conn, bytes } => match self.nodes[index].conns.get(&conn).copied() {
                 Some((link, side)) => {
@@ -133,7 +237,10 @@ impl World {
                 None if late => {}
                 None => broken(Check::AfterClose, index, &format!("AllowRead on {conn}")),
             },
-            Action::Submit { op, operation } => self.submit(index, op, operation),
+            Action::Submit { op, operation } => {
+                self.host_mut(index).books.submitted(&operation);
+                self.submit(index, op, operation);
+            }
             Action::Abort { op } => {
                 if self.host_mut(index).fetches.contains(&op) {
                     let life = self.nodes[index].life;
@@ -141,19 +248,26 @@ impl World {
                     self.push(Duration::from_millis(1), Later::Done { node: index, life, op, outcome });
                 }
             }
-            Action::Notify(Notice::Banned { addr, .. }) => {
-                let liar = self.nodes.iter().filter(|node| IpAddr::V4(*node.addr.ip()) == addr.ip()).any(is_liar);
-                if !liar {
-                    broken(Check::HonestBan, index, &format!("{addr}"));
-                }
+            Action::Notify(notice) => self.notice(index, &notice),
+        }
+    }
+
+    fn notice(&mut self, index: NodeIndex, notice: &Notice) {
+        let Host { books, engine, said_shut_down, .. } = self.host_mut(index);
+        books.notice(notice, || engine.view().torrents.iter().map(|torrent| torrent.have_bytes).sum());
+        *said_shut_down |= *notice == Notice::ShutDown;
+        if let Notice::Banned { addr, .. } = notice {
+            let liar = self.nodes.iter().filter(|node| IpAddr::V4(*node.addr.ip()) == addr.ip()).any(is_liar);
+            if !liar {
+                broken(Check::HonestBan, index, &format!("{addr}"));
             }
-            Action::Notify(Notice::ShutDown) => self.host_mut(index).said_shut_down = true,
-            Action::Notify(_) => {}
         }
     }
 
     fn close(&mut self, index: NodeIndex, conn: ConnId, reason: CloseReason, late: bool) {
-        self.host_mut(index).wires.remove(&conn);
+        let host = self.host_mut(index);
+        host.wires.remove(&conn);
+        host.books.closed(conn);
         if !self.close_end(index, conn) && !self.nodes[index].dialing.remove(&conn) && !late {
             broken(Check::AfterClose, index, &format!("Close of {conn}: {reason}"));
         }
@@ -165,6 +279,9 @@ impl World {
         };
         self.note(index, || format!("-> {conn} {} bytes", batch.len_bytes()));
         let mut bytes = Bytes::default();
+        if self.host(index).sabotage == Some(Sabotage::RotsBeforeUpload) {
+            self.rot(index, batch);
+        }
         for segment in &batch.segments {
             match segment {
                 Segment::Bytes(range) => bytes.append(Bytes::plain(&batch.bytes[range.clone()])),
@@ -186,16 +303,46 @@ impl World {
         }
         let content = self.content.clone();
         self.trace.carried(&bytes, &content);
-        let Host { wires, disk, .. } = self.host_mut(index);
+        let Host { wires, disk, sabotage, .. } = self.host_mut(index);
         let knowledge = Host::knowledge(disk, content.layout());
-        if let Some(Err((check, detail))) =
-            wires.get_mut(&conn).map(|wire| wire.sent(&bytes.in_world(&content), late, &knowledge))
-        {
+        if let Some(sabotage) = sabotage {
+            bytes = Bytes::plain(&sabotage.bytes(conn, bytes.copied(&content), wires, &knowledge));
+        }
+        if let Some(Err((check, detail))) = wires.get_mut(&conn).map(|wire| {
+            wire.sent(&bytes.in_world(&content), late, &knowledge)?;
+            let is_payload = |segment: &Segment| matches!(segment, Segment::File { .. });
+            batch.segments.iter().try_for_each(|one| wire.handed_over(one.len_bytes(), is_payload(one)))
+        }) {
             drop(knowledge);
             broken(check, index, &format!("{conn}: {detail}"));
         }
         drop(knowledge);
         self.put(place, bytes);
+    }
+
+    /// The disk changes under what is about to be sent.
+    fn rot(&mut self, index: NodeIndex, batch: &TxBatch) {
+        for segment in &batch.segments {
+            if let Segment::File { piece, .. } = segment {
+                self.disk_mut(index).rot(*piece);
+            }
+        }
+    }
+}
+
+/// Recounts what an engine keeps.
+fn recount(index: NodeIndex, host: &Host) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| host.engine.check_invariants())) {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        broken(Check::Recount, index, text.unwrap_or_default());
+    }
+}
+
+/// Whether a node sends bytes that are not the torrent's.
+fn sends_bad_data(node: &Node) -> bool {
+    match &node.kind {
+        Kind::Client(host) => host.disk.lie_about_pieces > 0,
+        Kind::Hostile { vice, .. } => *vice == Fault::CorruptBlock,
     }
 }
 

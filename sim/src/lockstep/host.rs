@@ -1,8 +1,11 @@
 //! A client in the world: its engine, its disk, its clock, and what is watched about it.
 
+use super::books::{Books, judge_rate};
 use super::checks::{Check, broken};
 use super::disk::Disk;
-use super::wire::{Knowledge, Wire};
+use super::sabotage::Sabotage;
+use super::wire::{Breach, Knowledge, Wire};
+use sameseed_core::action::TxBatch;
 use sameseed_core::config::Config;
 use sameseed_core::engine::Engine;
 use sameseed_core::event::{AddTorrent, Command, Event};
@@ -10,7 +13,7 @@ use sameseed_core::id::{ConnId, OpId, PeerId, PieceIndex, TorrentId};
 use sameseed_core::layout::Layout;
 use sameseed_core::metainfo::Metainfo;
 use sameseed_core::time::{Duration, Instant};
-use sameseed_core::view::TorrentState;
+use sameseed_core::view::{PeerView, TorrentState, View};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
@@ -37,6 +40,15 @@ pub struct Host {
     pub(super) disk_busy_until: Instant,
     pub(super) dials: u32,
     pub(super) said_shut_down: bool,
+    pub(super) books: Books,
+    /// Connections on which something came or went since it was drained.
+    pub(super) touched: BTreeSet<ConnId>,
+    /// Events it was told.
+    pub(super) events: u64,
+    /// Since when nothing goes wrong any more, in the world's time.
+    pub(super) calm_since: Instant,
+    /// What is broken on purpose.
+    pub(super) sabotage: Option<Sabotage>,
     ticks: (Instant, u32),
 }
 
@@ -44,6 +56,14 @@ pub struct Host {
 const MAX_TICKS_AT_ONCE: u32 = 200;
 /// Operations beyond those that hold buffers: the check, the announces, the sync.
 const OTHER_OPERATIONS: u32 = 40;
+/// Addresses that a client remembers: more than it connects to in hours.
+const MAX_CANDIDATES: u32 = 3000;
+/// Requests under way at one peer.
+const MAX_WINDOW: u32 = 500;
+/// A turn of an upload slot while others wait.
+const TURN: Duration = Duration::from_secs(30);
+/// What a turn may come late: a slow uplink that finishes other things first.
+const LATE_TURN: Duration = Duration::from_secs(120);
 
 impl Host {
     pub(super) fn new(seed: [u8; 32], now: Instant, config: Config, disk: Disk, peers: Vec<SocketAddr>) -> Self {
@@ -61,6 +81,11 @@ impl Host {
             disk_busy_until: Instant::ZERO,
             dials: 0,
             said_shut_down: false,
+            books: Books::default(),
+            touched: BTreeSet::new(),
+            events: 0,
+            calm_since: now,
+            sabotage: None,
             ticks: (Instant::ZERO, 0),
         }
     }
@@ -73,6 +98,8 @@ impl Host {
         self.wires.clear();
         self.operations.clear();
         self.fetches.clear();
+        self.books = Books::default();
+        self.touched.clear();
     }
 
     pub(super) fn add(&mut self, now: Instant, metainfo: &Metainfo) {
@@ -96,6 +123,24 @@ impl Host {
         &self.disk
     }
 
+    /// What its engine shows.
+    pub fn view(&self) -> View {
+        let mut view = self.engine.view();
+        if let Some(sabotage) = self.sabotage {
+            sabotage.view(&mut view);
+        }
+        view
+    }
+
+    /// What its engine shows of its peers.
+    pub fn peers(&self) -> Vec<PeerView> {
+        let mut peers = self.engine.peers(TORRENT);
+        if let Some(sabotage) = self.sabotage {
+            sabotage.peers(&mut peers);
+        }
+        peers
+    }
+
     /// Whether it has everything, safe on the disk.
     pub fn is_seeding(&self) -> bool {
         self.engine.view().torrents.iter().all(|torrent| torrent.state == TorrentState::Seeding)
@@ -103,8 +148,13 @@ impl Host {
 
     /// Whether no block buffer is reserved or out.
     pub fn is_home(&self) -> bool {
-        let (_, reserved, out) = self.engine.view().pool;
+        let (_, reserved, out) = self.view().pool;
         (reserved, out) == (0, 0)
+    }
+
+    /// A request of an honest peer that has not been answered.
+    pub(super) fn owes(&self) -> Option<String> {
+        self.wires.iter().find_map(|(conn, wire)| Some(format!("{conn}: {:?}", wire.owes()?)))
     }
 
     /// Whether it has said that everything has stopped.
@@ -121,8 +171,21 @@ impl Host {
     }
 
     /// The laws of one host that cost a look at everything.
-    pub(super) fn check(&self, index: usize, layout: &Layout) {
-        let view = self.engine.view();
+    pub(super) fn check(&self, index: usize, now: Instant, layout: &Layout) {
+        let view = self.view();
+        let peers = self.peers();
+        let results = [
+            self.check_limits(&view, &peers),
+            self.check_counts(&view, layout),
+            self.check_peers(&peers),
+            self.check_hunger(now),
+        ];
+        if let Some((check, detail)) = results.into_iter().find_map(Result::err) {
+            broken(check, index, &detail);
+        }
+    }
+
+    fn check_limits(&self, view: &View, peers: &[PeerView]) -> Result<(), Breach> {
         let config = &self.config;
         let (capacity, reserved, out) = view.pool;
         let bound = capacity + config.check_parallelism as u32 + OTHER_OPERATIONS;
@@ -130,25 +193,73 @@ impl Host {
             || view.half_open as usize > config.max_half_open
             || reserved + out > capacity
             || view.operations > bound
+            || view.torrents.iter().any(|torrent| torrent.candidates > MAX_CANDIDATES)
         {
-            broken(Check::Limits, index, &format!("{view:?}"));
+            return Err((Check::Limits, format!("{view:?}")));
         }
+        match peers.iter().find(|peer| peer.requested > MAX_WINDOW || peer.window > MAX_WINDOW) {
+            Some(peer) => Err((Check::Limits, format!("{peer:?}"))),
+            None => Ok(()),
+        }
+    }
+
+    fn check_counts(&self, view: &View, layout: &Layout) -> Result<(), Breach> {
         if !self.undrained && view.operations as usize != self.operations.len() {
             let detail = format!("{} known to the engine, {} to the world", view.operations, self.operations.len());
-            broken(Check::DoneOnce, index, &detail);
+            return Err((Check::DoneOnce, detail));
         }
         for torrent in &view.torrents {
             let right = (0..layout.piece_count()).map(PieceIndex).filter(|piece| self.disk.is_piece_right(*piece));
             let right = right.count() as u32;
             if torrent.have > right || torrent.have_bytes > u64::from(right) * u64::from(layout.piece_len()) {
-                broken(Check::HaveCount, index, &format!("{} claimed, {right} on the disk", torrent.have));
+                return Err((Check::HaveCount, format!("{} claimed, {right} on the disk", torrent.have)));
+            }
+            if !self.undrained {
+                self.books.check(torrent)?;
             }
         }
+        Ok(())
+    }
+
+    fn check_peers(&self, peers: &[PeerView]) -> Result<(), Breach> {
         let mut seen: BTreeSet<PeerId> = [self.engine.peer_id()].into();
-        for peer in self.engine.peers(TORRENT) {
+        for peer in peers {
             if !seen.insert(peer.peer_id) {
-                broken(Check::OneLink, index, &format!("{} at {}", peer.conn, peer.addr));
+                return Err((Check::OneLink, format!("{} at {}", peer.conn, peer.addr)));
             }
+            if let Some(wire) = self.wires.get(&peer.conn) {
+                judge_rate(wire, peer)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_hunger(&self, now: Instant) -> Result<(), Breach> {
+        let patience = TURN * self.wires.len() as u32 + LATE_TURN;
+        for (conn, wire) in &self.wires {
+            let waits = wire.hungry_since().map(|since| now.since(since.max(self.calm_since)));
+            if waits.is_some_and(|waits| waits > patience) {
+                return Err((Check::Starving, format!("{conn} waits for {waits:?}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// A tick before its time, given to a copy of the engine, must change nothing.
+    pub(super) fn check_idle(&self, index: usize, now: Instant) {
+        let now = now + self.skew;
+        if self.undrained || self.engine.poll_timeout().is_none_or(|(at, _)| at <= now) {
+            return;
+        }
+        let mut twin = self.engine.clone();
+        twin.handle(now + self.sabotage.map(Sabotage::early).unwrap_or_default(), Event::Tick);
+        let mut batch = TxBatch::default();
+        let action = twin.poll_action().map(|action| format!("{action:?}"));
+        let said = twin.poll_transmit(&mut batch).map(|to| format!("{} bytes to {to:?}", batch.len_bytes()));
+        let moved = (twin.view() != self.engine.view()).then(|| String::from("the view changes"));
+        let timer = (twin.poll_timeout() != self.engine.poll_timeout()).then(|| String::from("the timer moves"));
+        if let Some(detail) = action.or(said).or(moved).or(timer) {
+            broken(Check::IdleTick, index, &detail);
         }
     }
 

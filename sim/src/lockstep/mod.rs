@@ -3,6 +3,7 @@
 //! `world` moves, `checks` names the laws, `scenario` draws a world from a seed, `phases` runs it: things go wrong, everything heals, everybody must finish.
 
 mod agenda;
+mod books;
 mod bytes;
 mod chaos;
 pub mod checks;
@@ -20,6 +21,8 @@ pub mod nth;
 mod operate;
 pub mod parallel;
 pub mod phases;
+mod reach;
+mod sabotage;
 pub mod scenario;
 pub mod smaller;
 mod stream;
@@ -34,4 +37,5 @@ pub use disk::{Crash, Disk};
 pub use host::{Host, TORRENT};
 pub use link::Access;
 pub use node::NodeIndex as HostIndex;
+pub use sabotage::Sabotage;
 pub use world::World;

@@ -1,9 +1,9 @@
 //! A scenario from beginning to end: safety (things go wrong), healing, liveness (everybody must finish), audit, goodbye.
 
 use super::checks::{Check, SharedScene, broken};
-use super::host::TORRENT;
 use super::node::NodeIndex;
 use super::nth::Places;
+use super::sabotage::Sabotage;
 use super::scenario::Scenario;
 use super::world::World;
 use sameseed_core::event::Command;
@@ -16,6 +16,8 @@ const LIVENESS: Duration = Duration::from_secs(2 * 3600);
 const HOMECOMING: Duration = Duration::from_secs(300);
 /// How long a client may take to stop.
 const GOODBYE: Duration = Duration::from_secs(60);
+/// How long the world goes on after everybody has stopped: what still comes must change nothing.
+const AFTERMATH: Duration = Duration::from_secs(200);
 
 /// What came of a run that broke no law.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,21 +39,23 @@ pub struct Summary {
 /// # Panics
 /// When a law is broken.
 pub fn run(scenario: &Scenario, scene: &SharedScene) -> Summary {
-    let mut world = scenario.build();
+    run_broken(scenario, scene, &[])
+}
+
+/// Runs a scenario in which some clients are broken on purpose.
+///
+/// # Panics
+/// When a law is broken.
+pub fn run_broken(scenario: &Scenario, scene: &SharedScene, sabotages: &[(NodeIndex, Sabotage)]) -> Summary {
+    let world = &mut scenario.build();
+    for (node, sabotage) in sabotages {
+        world.sabotage(*node, *sabotage);
+    }
     world.watch(scene.clone());
     world.unleash();
-    let clients = world.clients();
-    let all_seed =
-        |world: &World| clients.iter().all(|node| world.nodes[*node].alive && world.host(*node).is_seeding());
     world.run_until(scenario.safety, |_| false);
     world.heal(scenario.hostile_stay);
-    if !world.run_until(LIVENESS, all_seed) {
-        report_stuck(&world, &clients, scenario);
-    }
-    world.nth.is_over = true;
-    world.run_until(HOMECOMING, |world| clients.iter().all(|node| world.host(*node).is_home()));
-    audit(&world, &clients);
-    say_goodbye(&mut world, &clients);
+    finish(world);
     Summary {
         trace: world.trace_hash(),
         counts: world.faults.counts.clone(),
@@ -61,55 +65,114 @@ pub fn run(scenario: &Scenario, scene: &SharedScene) -> Summary {
     }
 }
 
-fn report_stuck(world: &World, clients: &[NodeIndex], scenario: &Scenario) -> ! {
-    let pieces = (0..scenario.pieces() as u32).map(PieceIndex);
-    let held = |piece: &PieceIndex| clients.iter().any(|node| world.host(*node).disk().is_piece_right(*piece));
-    let nowhere: Vec<PieceIndex> = pieces.filter(|piece| !held(piece)).collect();
-    let stuck: Vec<NodeIndex> = clients.iter().copied().filter(|node| !world.host(*node).is_seeding()).collect();
-    let mut detail = format!("stuck: {stuck:?}; pieces that exist nowhere: {nowhere:?}");
-    for node in &stuck {
-        detail += &format!("\n  host-{node}: {:?}", world.host(*node).engine().view());
-        for peer in world.peers_of(*node) {
+/// Nothing goes wrong any more: everybody must finish, be right, and say goodbye.
+///
+/// # Panics
+/// When a law is broken.
+pub fn finish(world: &mut World) {
+    let goals = Goal::of_all(world);
+    if !world.run_until(LIVENESS, |world| goals.iter().all(|goal| goal.is_reached(world))) {
+        report_stuck(world, &goals);
+    }
+    world.nth.is_over = true;
+    world.run_until(HOMECOMING, |world| goals.iter().all(|goal| goal.is_home(world)));
+    goals.iter().for_each(|goal| audit(world, goal));
+    say_goodbye(world);
+}
+
+/// What a client can come to.
+struct Goal {
+    node: NodeIndex,
+    /// Pieces that exist nowhere within its reach: no failure of its own.
+    out_of_reach: Vec<PieceIndex>,
+    pieces: u32,
+}
+
+impl Goal {
+    fn of_all(world: &World) -> Vec<Goal> {
+        let pieces = world.content.layout().piece_count();
+        let goal = |node| Goal { node, out_of_reach: world.out_of_reach(node), pieces };
+        world.clients().into_iter().filter(|node| world.nodes[*node].alive).map(goal).collect()
+    }
+
+    fn is_whole(&self) -> bool {
+        self.out_of_reach.is_empty()
+    }
+
+    fn is_reached(&self, world: &World) -> bool {
+        let host = world.host(self.node);
+        if self.is_whole() || !world.nodes[self.node].alive {
+            return world.nodes[self.node].alive && host.is_seeding();
+        }
+        let have: u32 = host.view().torrents.iter().map(|torrent| torrent.have).sum();
+        have as usize + self.out_of_reach.len() >= self.pieces as usize
+    }
+
+    /// No buffer is out and no answer is owed. Of a piece that nobody else has, some blocks may be here for ever.
+    fn is_home(&self, world: &World) -> bool {
+        let host = world.host(self.node);
+        (host.is_home() || !self.is_whole()) && host.owes().is_none()
+    }
+}
+
+fn report_stuck(world: &World, goals: &[Goal]) -> ! {
+    let stuck: Vec<&Goal> = goals.iter().filter(|goal| !goal.is_reached(world)).collect();
+    let mut detail = String::from("stuck:");
+    for goal in &stuck {
+        let host = world.host(goal.node);
+        detail += &format!("\n  host-{}, out of its reach {:?}: {:?}", goal.node, goal.out_of_reach, host.view());
+        for peer in world.peers_of(goal.node) {
             detail += &format!("\n    {peer}");
         }
     }
-    broken(Check::Liveness, stuck.first().copied().unwrap_or_default(), &detail)
+    broken(Check::Liveness, stuck.first().map(|goal| goal.node).unwrap_or_default(), &detail)
 }
 
-fn audit(world: &World, clients: &[NodeIndex]) {
-    for node in clients {
-        let host = world.host(*node);
-        if !host.disk().is_complete() {
-            broken(Check::Audit, *node, "a file differs");
-        }
-        let view = host.engine().view();
-        if !host.is_home() {
-            broken(Check::Home, *node, &format!("{view:?}"));
-        }
-        let torrent = &view.torrents[0];
+fn audit(world: &World, goal: &Goal) {
+    let (node, host) = (goal.node, world.host(goal.node));
+    let view = host.view();
+    if let Some(owed) = host.owes() {
+        broken(Check::AnswerAll, node, &format!("{owed} is owed in the end"));
+    }
+    if !goal.is_whole() {
+        return;
+    }
+    if !host.disk().is_complete() {
+        broken(Check::Audit, node, "a file differs");
+    }
+    if !host.is_home() {
+        broken(Check::Home, node, &format!("{view:?}"));
+    }
+    for torrent in &view.torrents {
         if torrent.have != torrent.pieces || torrent.have_bytes != torrent.total_bytes {
-            broken(Check::HaveCount, *node, &format!("{torrent:?}"));
+            broken(Check::HaveCount, node, &format!("{torrent:?}"));
         }
-        if torrent.wasted_bytes > torrent.downloaded_bytes {
-            broken(Check::HaveCount, *node, &format!("more wasted than received: {torrent:?}"));
+        if let Err((check, detail)) = host.books.check(torrent).and_then(|()| host.books.check_useful(torrent)) {
+            broken(check, node, &detail);
         }
     }
 }
 
-fn say_goodbye(world: &mut World, clients: &[NodeIndex]) {
-    for node in clients {
+fn say_goodbye(world: &mut World) {
+    let clients: Vec<NodeIndex> = world.clients().into_iter().filter(|node| world.nodes[*node].alive).collect();
+    for node in &clients {
         world.command(*node, Command::Shutdown);
     }
-    let all_gone = |world: &World| clients.iter().all(|node| world.host(*node).has_said_goodbye());
-    if !world.run_until(GOODBYE, all_gone) {
-        let late = clients.iter().copied().find(|node| !world.host(*node).has_said_goodbye()).unwrap_or_default();
+    let is_late = |world: &World, node: &NodeIndex| !world.host(*node).has_said_goodbye();
+    if !world.run_until(GOODBYE, |world| !clients.iter().any(|node| is_late(world, node))) {
+        let late = clients.iter().find(|node| is_late(world, node)).copied().unwrap_or_default();
         broken(Check::Goodbye, late, "no ShutDown in time");
     }
-    world.run_until(Duration::from_secs(200), |_| false);
+    world.run_until(AFTERMATH, |_| false);
     for node in clients {
-        let host = world.host(*node);
-        if !host.engine().peers(TORRENT).is_empty() || host.engine().poll_timeout().is_some() {
-            broken(Check::Goodbye, *node, "a peer or a timer is left");
+        let host = world.host(node);
+        let view = host.view();
+        if !host.peers().is_empty() || host.engine().poll_timeout().is_some() {
+            broken(Check::Goodbye, node, "a peer or a timer is left");
+        }
+        let (_, reserved, out) = view.pool;
+        if (reserved, out, view.connections, view.half_open) != (0, 0, 0, 0) {
+            broken(Check::Home, node, &format!("{view:?}"));
         }
     }
 }

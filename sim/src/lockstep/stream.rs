@@ -77,6 +77,11 @@ impl Stream {
         }
     }
 
+    /// The block of which the first bytes have come, and not yet the last.
+    pub(super) fn arriving(&self) -> Option<(u32, u32, u32)> {
+        self.block
+    }
+
     /// How long the buffer must be for the next step.
     fn wanted(&self) -> usize {
         if self.head.is_empty() {

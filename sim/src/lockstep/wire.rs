@@ -6,9 +6,20 @@
 use super::checks::Check;
 use super::stream::{Heard, Readable, Stream};
 use crate::naive_wire::NaiveMessage;
-use std::collections::{BTreeMap, BTreeSet};
+use sameseed_core::time::Instant;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-type Range = (u32, u32, u32);
+/// A block, or what should be one: piece, begin, length.
+pub(super) type Range = (u32, u32, u32);
+
+/// The most requests under way at one peer: what common clients queue.
+const MAX_ASKED: usize = 500;
+/// Requests of one peer that wait for an answer: beyond, it should have been cut off.
+const MAX_OWED: usize = 2000;
+/// Payload that was given to the network and not yet taken by it: half a MiB and one block of the longest kind.
+const MAX_PAYLOAD_BACKLOG: u64 = (512 + 128) << 10;
+/// All that was given to the network and not yet taken by it: a peer that reads nothing gets `have` messages for a minute at most.
+const MAX_BACKLOG: u64 = 5 << 20;
 
 /// What a rule needs to know of the host.
 pub(super) trait Knowledge {
@@ -23,6 +34,15 @@ pub(super) trait Knowledge {
 /// A broken rule, and what broke it.
 pub(super) type Breach = (Check, String);
 
+/// How often a block is to be answered.
+#[derive(Clone, Copy, Debug, Default)]
+struct Owed {
+    /// Requested.
+    waiting: u32,
+    /// Requested, then cancelled.
+    cancelled: u32,
+}
+
 /// Both directions of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Wire {
@@ -33,14 +53,33 @@ pub(super) struct Wire {
     said_have: BTreeSet<u32>,
     told: BTreeSet<u32>,
     told_all: bool,
+    /// Pieces told one by one, less those that we have.
+    wanted: usize,
+    said_interested: bool,
     choked_us: bool,
     we_choke: bool,
+    allowed_fast: BTreeSet<u32>,
     /// Requests of ours that have not been answered.
     asked: BTreeSet<Range>,
+    /// Every request of ours.
+    ever_asked: BTreeSet<Range>,
+    /// Requests since this was last taken.
+    new_asks: Vec<Range>,
+    /// Blocks that came since this was last taken.
+    new_blocks: Vec<Range>,
+    /// A block came that was asked for.
+    delivered: bool,
     /// Requests of theirs that have not been answered.
-    owed: BTreeMap<Range, u32>,
+    owed: BTreeMap<Range, Owed>,
+    /// Requests of theirs that they cancelled and did not repeat.
+    cancelled: BTreeSet<Range>,
     /// Whether they ask like an honest client: then each request must be answered.
     honest: bool,
+    they_are_interested: bool,
+    hungry_since: Option<Instant>,
+    /// Given to the network and not yet taken by it: length, and whether it is payload.
+    backlog: VecDeque<(u64, bool)>,
+    backlog_bytes: [u64; 2],
 }
 
 impl Wire {
@@ -53,6 +92,11 @@ impl Wire {
         self.fast == [Some(true); 2]
     }
 
+    /// Whether both handshakes are done.
+    pub(super) fn is_live(&self) -> bool {
+        self.fast.iter().all(Option::is_some)
+    }
+
     /// The engine was given bytes.
     pub(super) fn received(&mut self, bytes: &impl Readable) {
         let mut heard = Vec::new();
@@ -61,7 +105,10 @@ impl Wire {
             match heard {
                 Heard::Handshake(handshake) => self.fast[1] = Some(handshake.reserved[7] & 4 != 0),
                 Heard::Block { index, begin, len } => {
-                    self.asked.remove(&(index, begin, len));
+                    let range = (index, begin, len);
+                    self.asked.remove(&range);
+                    self.delivered |= self.ever_asked.contains(&range);
+                    self.new_blocks.push(range);
                 }
                 Heard::Message(message) => self.hear(message),
                 Heard::Garbage => {}
@@ -78,18 +125,96 @@ impl Wire {
                 }
             }
             NaiveMessage::Unchoke => self.choked_us = false,
-            NaiveMessage::Have { index } => _ = self.told.insert(index),
+            NaiveMessage::Interested => self.they_are_interested = true,
+            NaiveMessage::NotInterested => self.they_are_interested = false,
+            NaiveMessage::Have { index } => self.note_told(index),
             NaiveMessage::HaveAll => self.told_all = true,
             NaiveMessage::Bitfield { bits } => {
-                let ones = |i: usize| bits[i / 8] & (0x80 >> (i % 8)) != 0;
-                self.told.extend((0..bits.len() * 8).filter(|i| ones(*i)).map(|i| i as u32));
+                let ones = |i: &u32| bits[*i as usize / 8] & (0x80 >> (i % 8)) != 0;
+                (0..bits.len() as u32 * 8).filter(ones).for_each(|piece| self.note_told(piece));
             }
             NaiveMessage::Request { index, begin, length } => {
-                *self.owed.entry((index, begin, length)).or_default() += 1
+                let range = (index, begin, length);
+                self.owed.entry(range).or_default().waiting += 1;
+                self.cancelled.remove(&range);
+            }
+            NaiveMessage::Cancel { index, begin, length } => {
+                let range = (index, begin, length);
+                if let Some(owed) = self.owed.get_mut(&range).filter(|owed| owed.waiting > 0) {
+                    (owed.waiting, owed.cancelled) = (owed.waiting - 1, owed.cancelled + 1);
+                    self.cancelled.insert(range);
+                }
             }
             NaiveMessage::RejectRequest { index, begin, length } => _ = self.asked.remove(&(index, begin, length)),
             _ => {}
         }
+    }
+
+    fn note_told(&mut self, piece: u32) {
+        if self.told.insert(piece) && !self.said_have.contains(&piece) {
+            self.wanted += 1;
+        }
+    }
+
+    /// Whether the peer said that it has a piece.
+    pub(super) fn has_told(&self, piece: u32) -> bool {
+        self.told_all || self.told.contains(&piece)
+    }
+
+    /// Whether we said that we have a piece.
+    pub(super) fn has_said(&self, piece: u32) -> bool {
+        self.said_have.contains(&piece)
+    }
+
+    /// Requests under way.
+    pub(super) fn asked(&self) -> &BTreeSet<Range> {
+        &self.asked
+    }
+
+    /// Whether the block has begun to arrive.
+    pub(super) fn is_arriving(&self, range: Range) -> bool {
+        self.received.arriving() == Some(range)
+    }
+
+    /// Whether the peer lets us ask.
+    pub(super) fn lets_us_ask(&self) -> bool {
+        self.is_live() && !self.choked_us
+    }
+
+    /// Whether we let the peer ask.
+    pub(super) fn lets_them_ask(&self) -> bool {
+        self.is_live() && !self.we_choke
+    }
+
+    /// Requests of theirs that they cancelled.
+    pub(super) fn cancelled(&self) -> &BTreeSet<Range> {
+        &self.cancelled
+    }
+
+    /// Whether something came, or is coming, that was asked for.
+    pub(super) fn has_delivered(&self) -> bool {
+        self.delivered || self.received.arriving().is_some_and(|range| self.ever_asked.contains(&range))
+    }
+
+    /// Whether an answer is owed to an honest peer.
+    pub(super) fn owes(&self) -> Option<Range> {
+        let owed = self.owed.keys().next().filter(|_| self.honest && self.is_fast());
+        owed.copied()
+    }
+
+    /// Since when an honest peer is interested and choked.
+    pub(super) fn hungry_since(&self) -> Option<Instant> {
+        self.hungry_since.filter(|_| self.honest)
+    }
+
+    /// Requests since the last call.
+    pub(super) fn take_new_asks(&mut self) -> Vec<Range> {
+        std::mem::take(&mut self.new_asks)
+    }
+
+    /// Blocks that came since the last call.
+    pub(super) fn take_new_blocks(&mut self) -> Vec<Range> {
+        std::mem::take(&mut self.new_blocks)
     }
 
     /// The engine sent bytes.
@@ -103,7 +228,12 @@ impl Wire {
             match heard {
                 Heard::Handshake(handshake) => self.fast[0] = Some(handshake.reserved[7] & 4 != 0),
                 Heard::Garbage => return Err((Check::Readable, String::from("the naive decoder gives up"))),
-                Heard::Block { index, begin, len } => self.answer((index, begin, len), "block")?,
+                Heard::Block { index, begin, len } => {
+                    if self.we_choke && !self.allowed_fast.contains(&index) {
+                        return Err((Check::NotChoking, format!("{:?}", (index, begin, len))));
+                    }
+                    self.answer((index, begin, len), "block")?;
+                }
                 Heard::Message(message) => self.say(message, late, host)?,
             }
         }
@@ -116,6 +246,9 @@ impl Wire {
         match message {
             NaiveMessage::Choke => self.we_choke = true,
             NaiveMessage::Unchoke => self.we_choke = false,
+            NaiveMessage::Interested => self.said_interested = true,
+            NaiveMessage::NotInterested => self.said_interested = false,
+            NaiveMessage::AllowedFast { index } => _ = self.allowed_fast.insert(index),
             NaiveMessage::Bitfield { .. } | NaiveMessage::HaveAll | NaiveMessage::HaveNone if !first => {
                 return Err((Check::BitfieldFirst, format!("{message:?}")));
             }
@@ -149,6 +282,7 @@ impl Wire {
         if !self.said_have.insert(piece) {
             return Err((Check::HaveOnce, format!("piece {piece}")));
         }
+        self.wanted -= usize::from(self.told.contains(&piece));
         if !host.holds(piece) {
             return Err((Check::HaveIsTrue, format!("piece {piece}")));
         }
@@ -161,7 +295,7 @@ impl Wire {
             return Err((Check::ChokedRequest, format!("{range:?}")));
         }
         let inside = begin.checked_add(len).is_some_and(|end| end <= host.piece_len(piece));
-        if !(self.told_all || self.told.contains(&piece)) || !inside || len == 0 || len > 16_384 {
+        if !self.has_told(piece) || !inside || len == 0 || len > 16_384 {
             return Err((Check::PossibleRequest, format!("{range:?}")));
         }
         if self.said_have.contains(&piece) {
@@ -170,14 +304,27 @@ impl Wire {
         if !self.asked.insert(range) && !late {
             return Err((Check::AskedOnce, format!("{range:?}")));
         }
+        if self.asked.len() > MAX_ASKED {
+            return Err((Check::Limits, format!("{} requests under way", self.asked.len())));
+        }
+        self.ever_asked.insert(range);
+        self.new_asks.push(range);
         Ok(())
     }
 
     fn answer(&mut self, range: Range, what: &str) -> Result<(), Breach> {
-        match self.owed.get_mut(&range) {
-            Some(1) => _ = self.owed.remove(&range),
-            Some(count) => *count -= 1,
-            None => return Err((Check::AnswerOnce, format!("{what} {range:?}"))),
+        let Some(owed) = self.owed.get_mut(&range) else {
+            let cancelled = what == "block" && self.cancelled.contains(&range);
+            let check = if cancelled { Check::NotCancelled } else { Check::AnswerOnce };
+            return Err((check, format!("{what} {range:?}")));
+        };
+        // A block may have been on its way to us when its cancel came in the same breath.
+        match owed.cancelled {
+            0 => owed.waiting -= 1,
+            _ => owed.cancelled -= 1,
+        }
+        if owed.waiting + owed.cancelled == 0 {
+            self.owed.remove(&range);
         }
         Ok(())
     }
@@ -185,18 +332,67 @@ impl Wire {
     /// Everything the engine had to say so far was sent.
     ///
     /// # Errors
-    /// Requests that were to be answered by now.
-    pub(super) fn drained(&mut self) -> Result<(), Breach> {
-        if !self.we_choke {
-            return Ok(());
-        }
-        if !self.is_fast() {
-            // A choke without BEP 6 is the answer to all of them.
-            self.owed.clear();
-        } else if self.honest && !self.owed.is_empty() {
-            return Err((Check::AnswerAll, format!("{:?}", self.owed.keys().next())));
+    /// What should have been said by now.
+    pub(super) fn drained(&mut self, now: Instant, pieces: u32) -> Result<(), Breach> {
+        let choked_and_interested = self.we_choke && self.they_are_interested;
+        self.hungry_since = choked_and_interested.then(|| self.hungry_since.unwrap_or(now));
+        self.settle_answers()?;
+        let wants = if self.told_all { self.said_have.len() < pieces as usize } else { self.wanted > 0 };
+        if self.is_live() && wants != self.said_interested {
+            return Err((Check::Interested, format!("there is something to want: {wants}")));
         }
         Ok(())
+    }
+
+    fn settle_answers(&mut self) -> Result<(), Breach> {
+        if self.owed.is_empty() {
+            return Ok(());
+        }
+        if self.is_fast() {
+            let late = self.owed.iter().find(|(_, owed)| self.we_choke || owed.cancelled > 0).filter(|_| self.honest);
+            if let Some((range, owed)) = late {
+                return Err((Check::AnswerAll, format!("{range:?} {owed:?}, we choke: {}", self.we_choke)));
+            }
+        } else {
+            // A choke without BEP 6 is the answer to all of them, and a cancel needs none.
+            let choke = self.we_choke;
+            self.owed.values_mut().for_each(|owed| owed.cancelled = 0);
+            self.owed.retain(|_, owed| owed.waiting > 0 && !choke);
+        }
+        if self.owed.len() > MAX_OWED {
+            return Err((Check::Limits, format!("{} requests wait for an answer", self.owed.len())));
+        }
+        Ok(())
+    }
+
+    /// Bytes were given to the network.
+    ///
+    /// # Errors
+    /// When more waits there than should.
+    pub(super) fn handed_over(&mut self, bytes: u64, payload: bool) -> Result<(), Breach> {
+        self.backlog.push_back((bytes, payload));
+        self.backlog_bytes[usize::from(payload)] += bytes;
+        let [control, blocks] = self.backlog_bytes;
+        if blocks > MAX_PAYLOAD_BACKLOG || control + blocks > MAX_BACKLOG {
+            return Err((Check::Limits, format!("{control} bytes of messages and {blocks} of payload wait")));
+        }
+        Ok(())
+    }
+
+    /// The network took bytes; gives how many of them were payload.
+    pub(super) fn flushed(&mut self, mut bytes: u64) -> u64 {
+        let before = self.backlog_bytes[1];
+        while bytes > 0
+            && let Some((len, payload)) = self.backlog.front_mut()
+        {
+            let part = bytes.min(*len);
+            self.backlog_bytes[usize::from(*payload)] -= part;
+            (*len, bytes) = (*len - part, bytes - part);
+            if *len == 0 {
+                self.backlog.pop_front();
+            }
+        }
+        before - self.backlog_bytes[1]
     }
 }
 
@@ -238,7 +434,9 @@ mod tests {
         wire.sent(&shake, false, &host).unwrap();
         for said in said {
             let result = match said {
-                By(message) => wire.sent(&encode(&message), false, &host).and_then(|()| wire.drained()),
+                By(message) => {
+                    wire.sent(&encode(&message), false, &host).and_then(|()| wire.drained(Instant::ZERO, 10))
+                }
                 To(message) => {
                     wire.received(&encode(&message));
                     Ok(())
@@ -253,6 +451,7 @@ mod tests {
 
     const ASK: NaiveMessage = Request { index: 3, begin: 0, length: 16_384 };
     const ASKED: NaiveMessage = Request { index: 1, begin: 0, length: 5 };
+    const CANCEL: NaiveMessage = Cancel { index: 1, begin: 0, length: 5 };
     const REJECT: NaiveMessage = RejectRequest { index: 1, begin: 0, length: 5 };
 
     fn block() -> NaiveMessage {
@@ -262,9 +461,9 @@ mod tests {
     #[test]
     fn requests_are_judged() {
         assert_eq!(breach(true, [To(HaveAll), By(ASK)]), Some(Check::ChokedRequest));
-        assert_eq!(breach(true, [To(HaveAll), To(Unchoke), By(ASK)]), None);
+        assert_eq!(breach(true, [To(HaveAll), To(Unchoke), By(Interested), By(ASK)]), None);
         assert_eq!(breach(true, [To(Unchoke), By(ASK)]), Some(Check::PossibleRequest));
-        assert_eq!(breach(true, [To(HaveAll), To(Unchoke), By(ASK), By(ASK)]), Some(Check::AskedOnce));
+        assert_eq!(breach(true, [To(HaveAll), To(Unchoke), By(Interested), By(ASK), By(ASK)]), Some(Check::AskedOnce));
         let beyond = Request { index: 3, begin: 32_760, length: 9 };
         assert_eq!(breach(true, [To(HaveAll), To(Unchoke), By(beyond)]), Some(Check::PossibleRequest));
     }
@@ -275,7 +474,47 @@ mod tests {
         assert_eq!(breach(true, [By(Unchoke), By(block())]), Some(Check::AnswerOnce));
         assert_eq!(breach(true, [By(Unchoke), To(ASKED), By(block()), By(REJECT)]), Some(Check::AnswerOnce));
         assert_eq!(breach(true, [By(Unchoke), To(ASKED), By(Choke)]), Some(Check::AnswerAll));
-        assert_eq!(breach(false, [By(Unchoke), To(ASKED), By(Choke), By(block())]), Some(Check::AnswerOnce));
+        assert_eq!(
+            breach(false, [By(Unchoke), To(ASKED), By(Choke), By(Unchoke), By(block())]),
+            Some(Check::AnswerOnce)
+        );
+        assert_eq!(breach(false, [By(Unchoke), To(ASKED), By(Choke), By(block())]), Some(Check::NotChoking));
+        assert_eq!(breach(true, [By(AllowedFast { index: 1 }), To(ASKED), By(block())]), None);
+    }
+
+    #[test]
+    fn cancels_are_judged() {
+        assert_eq!(breach(true, [By(Unchoke), To(ASKED), To(CANCEL), By(REJECT)]), None);
+        assert_eq!(breach(true, [By(Unchoke), To(ASKED), To(CANCEL), By(block())]), None, "they crossed");
+        assert_eq!(breach(true, [By(Unchoke), To(ASKED), To(CANCEL), By(KeepAlive)]), Some(Check::AnswerAll));
+        assert_eq!(breach(false, [By(Unchoke), To(ASKED), To(CANCEL), By(KeepAlive)]), None);
+        let late = [By(Unchoke), To(ASKED), To(CANCEL), By(KeepAlive), By(block())];
+        assert_eq!(breach(false, late), Some(Check::NotCancelled));
+        let late = [By(Unchoke), To(ASKED), To(CANCEL), By(REJECT), By(block())];
+        assert_eq!(breach(true, late), Some(Check::NotCancelled));
+        assert_eq!(breach(true, [By(Unchoke), To(ASKED), By(block()), To(CANCEL), By(KeepAlive)]), None);
+        let again = [By(Unchoke), To(ASKED), To(CANCEL), To(ASKED), By(REJECT), By(block())];
+        assert_eq!(breach(true, again), None);
+    }
+
+    #[test]
+    fn interest_is_judged() {
+        assert_eq!(breach(true, [To(Have { index: 4 }), By(KeepAlive)]), Some(Check::Interested));
+        assert_eq!(breach(true, [To(Have { index: 4 }), By(Interested)]), None);
+        assert_eq!(breach(true, [By(Interested)]), Some(Check::Interested));
+        let both = [By(Have { index: 1 }), To(Have { index: 1 }), By(KeepAlive)];
+        assert_eq!(breach(true, both), None, "we have it");
+        assert_eq!(breach(true, [To(HaveAll), By(NotInterested)]), Some(Check::Interested));
+    }
+
+    #[test]
+    fn what_the_network_took_is_told_apart() {
+        let mut wire = Wire::new(true);
+        wire.handed_over(13, false).unwrap();
+        wire.handed_over(100, true).unwrap();
+        assert_eq!((wire.flushed(50), wire.flushed(1000)), (37, 63));
+        let (check, _) = wire.handed_over(1 << 20, true).unwrap_err();
+        assert_eq!(check, Check::Limits);
     }
 
     #[test]

@@ -27,8 +27,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, SocketAddrV4};
 use std::rc::Rc;
 
-/// Whether a run is done is asked every so many steps.
-const DONE_CADENCE: u64 = 16;
+/// Whether a run is done is asked every so many steps: it costs a look at every client.
+const DONE_CADENCE: u64 = 32;
 
 /// What happens later.
 #[derive(Debug)]

@@ -331,3 +331,17 @@ fn a_piece_that_only_a_gone_peer_might_fill_is_open_to_all_again() {
     assert!(!world.asked(a).is_empty());
     world.audit();
 }
+
+#[test]
+fn blocks_that_wait_make_room_in_the_same_breath_as_the_last_free_buffer_is_reserved() {
+    let mut world = World::new(2, PIECE, false, Config { pool_blocks: 3, ..config() });
+    world.disk_works = false;
+    let peer = world.seed(1, false);
+    world.say(peer, &Message::Unchoke);
+    world.serve(peer, 3);
+    assert_eq!(world.ops.len(), 1, "the first block went to the disk, two wait for neighbours");
+    // Its buffer comes home and is reserved for another request: now nothing would bring the two home.
+    world.network_works = false;
+    world.run_op(0);
+    assert_eq!((world.asked(peer).len(), world.ops.len()), (1, 1), "{:?}", world.ops);
+}

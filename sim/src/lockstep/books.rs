@@ -1,0 +1,252 @@
+//! A client's books, kept from outside by watching its wires, actions and notices: what it should have counted, whom it should have banned, which
+//! blocks it asks of whom. The laws that look at several connections of one host stand here.
+//!
+//! They begin anew with each life of the client. They never look into the engine, except for what it shows in its views.
+
+use super::checks::Check;
+use super::wire::{Breach, Range, Wire};
+use sameseed_core::action::{Notice, Operation};
+use sameseed_core::id::ConnId;
+use sameseed_core::layout::Layout;
+use sameseed_core::view::{PeerView, TorrentView};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+/// A block is asked of so many peers at most.
+const MAX_COPIES: usize = 2;
+/// Bad pieces in which one connection of a liar may have had a part, before it must be gone: those that were shared before it was a suspect, and one
+/// of its own.
+const MAX_BAD_PIECES: u32 = 12;
+/// Blocks as BEP 3's peers cut them.
+const BLOCK_LEN: u32 = 16_384;
+
+/// What came and went on one connection since the engine was last drained: received, and taken by the network.
+type Moved = [u64; 2];
+
+/// The books of one life.
+#[derive(Debug, Default)]
+pub(super) struct Books {
+    /// Bytes that the check found.
+    found: Option<u64>,
+    /// The disk refused something: pieces may have been lost without a word.
+    troubled: bool,
+    /// Payload received, and payload taken by the network.
+    moved: Moved,
+    /// Of those, what came in the same breath as the end of its connection: perhaps not counted.
+    doubtful: Moved,
+    fresh: BTreeMap<ConnId, Moved>,
+    /// Who sent the blocks of pieces that are not verified.
+    senders: BTreeMap<(u32, u32), BTreeSet<ConnId>>,
+    /// Pieces of which some went over the disk before they were hashed.
+    read_back: BTreeSet<u32>,
+    /// Pieces that failed.
+    failed: BTreeSet<u32>,
+    /// Bad pieces in which a connection had a part.
+    bad_pieces: BTreeMap<ConnId, u32>,
+    /// Connections and dials that the client should know of.
+    sockets: BTreeSet<ConnId>,
+    /// Who must be gone when the engine is drained.
+    guilty: BTreeSet<ConnId>,
+    banned: BTreeSet<SocketAddr>,
+}
+
+impl Books {
+    /// A dial has begun, or a connection came in.
+    pub(super) fn opened(&mut self, conn: ConnId) {
+        self.sockets.insert(conn);
+    }
+
+    /// A connection is gone without the client's doing, or a dial failed.
+    pub(super) fn gone(&mut self, conn: ConnId) {
+        self.sockets.remove(&conn);
+    }
+
+    /// Connections and dials that the client should know of.
+    pub(super) fn sockets(&self) -> &BTreeSet<ConnId> {
+        &self.sockets
+    }
+
+    /// Blocks came.
+    pub(super) fn received(&mut self, conn: ConnId, blocks: &[Range]) {
+        for (piece, begin, len) in blocks {
+            self.add(conn, 0, u64::from(*len));
+            self.senders.entry((*piece, *begin)).or_default().insert(conn);
+        }
+    }
+
+    /// The network took payload.
+    pub(super) fn flushed(&mut self, conn: ConnId, payload: u64) {
+        self.add(conn, 1, payload);
+    }
+
+    fn add(&mut self, conn: ConnId, what: usize, bytes: u64) {
+        self.moved[what] += bytes;
+        self.fresh.entry(conn).or_default()[what] += bytes;
+    }
+
+    /// The engine closed a connection.
+    pub(super) fn closed(&mut self, conn: ConnId) {
+        self.sockets.remove(&conn);
+        let fresh = self.fresh.remove(&conn).unwrap_or_default();
+        self.doubtful = [0, 1].map(|i| self.doubtful[i] + fresh[i]);
+    }
+
+    /// The engine began an operation.
+    pub(super) fn submitted(&mut self, operation: &Operation) {
+        if let (Operation::Hash { piece, .. }, Some(_)) = (operation, self.found) {
+            self.read_back.insert(piece.0);
+        }
+    }
+
+    /// The engine told something; `have_bytes` is what it now claims to have.
+    pub(super) fn notice(&mut self, notice: &Notice, have_bytes: impl Fn() -> u64) {
+        match notice {
+            Notice::Checked { .. } => self.found = Some(have_bytes()),
+            Notice::DiskTrouble { .. } => self.troubled = true,
+            Notice::PieceVerified { piece, .. } => _ = self.take_senders(piece.0),
+            Notice::PieceFailed { piece, .. } => self.failed(piece.0),
+            Notice::Banned { addr, .. } => _ = self.banned.insert(*addr),
+            _ => {}
+        }
+    }
+
+    fn failed(&mut self, piece: u32) {
+        self.failed.insert(piece);
+        let read_back = self.read_back.contains(&piece);
+        let senders = self.take_senders(piece);
+        // What went over the disk, or was lost there, is not blamed on anybody.
+        if read_back || self.troubled {
+            return;
+        }
+        senders.iter().for_each(|conn| *self.bad_pieces.entry(*conn).or_default() += 1);
+        if senders.len() == 1 {
+            self.guilty.extend(senders);
+        }
+    }
+
+    fn take_senders(&mut self, piece: u32) -> BTreeSet<ConnId> {
+        self.read_back.remove(&piece);
+        let blocks: Vec<(u32, u32)> = self.senders.range((piece, 0)..=(piece, u32::MAX)).map(|(at, _)| *at).collect();
+        blocks.into_iter().filter_map(|at| self.senders.remove(&at)).flatten().collect()
+    }
+
+    /// Whether a dial goes where it must not.
+    ///
+    /// # Errors
+    /// When the address is banned.
+    pub(super) fn dialed(&self, to: SocketAddr) -> Result<(), Breach> {
+        if self.banned.contains(&to) {
+            return Err((Check::LiarBan, format!("{to} is dialled again")));
+        }
+        Ok(())
+    }
+
+    /// Everything the engine had to say so far was carried out; `is_liar` tells of a connection whether its other side sends bad data.
+    ///
+    /// # Errors
+    /// When somebody is still there who should not be.
+    pub(super) fn drained(
+        &mut self,
+        wires: &BTreeMap<ConnId, Wire>,
+        is_liar: impl Fn(ConnId) -> bool,
+    ) -> Result<(), Breach> {
+        self.fresh.clear();
+        if let Some(conn) = std::mem::take(&mut self.guilty).into_iter().find(|conn| wires.contains_key(conn)) {
+            return Err((Check::LiarBan, format!("{conn} alone sent a bad piece and is still there")));
+        }
+        let spoilt = |(conn, bad): &(&ConnId, &u32)| **bad > MAX_BAD_PIECES && wires.contains_key(conn);
+        if let Some((conn, bad)) = self.bad_pieces.iter().filter(spoilt).find(|(conn, _)| is_liar(**conn)) {
+            return Err((Check::LiarBan, format!("{conn} lies, had a part in {bad} bad pieces and is still there")));
+        }
+        Ok(())
+    }
+
+    /// The engine has just asked `conn` for blocks: is any of them asked of somebody else?
+    ///
+    /// # Errors
+    /// When it is, and should not be.
+    pub(super) fn judge_asks(
+        &self,
+        wires: &BTreeMap<ConnId, Wire>,
+        (conn, asks): (ConnId, &[Range]),
+        layout: &Layout,
+        is_snubbed: impl Fn(ConnId) -> bool,
+    ) -> Result<(), Breach> {
+        let Some(wire) = wires.get(&conn) else { return Ok(()) };
+        for range in asks.iter().filter(|range| wire.asked().contains(range)) {
+            let others = wires.iter().filter(|(other, wire)| **other != conn && wire.asked().contains(range));
+            // What is just arriving from a peer that is too slow, or of a piece that was given up, is asked for anew.
+            let given_up = self.failed.contains(&range.0) || self.troubled;
+            let others = others.filter(|(other, wire)| !wire.is_arriving(*range) || !(given_up || is_snubbed(**other)));
+            let others: Vec<ConnId> = others.map(|(other, _)| *other).collect();
+            if others.len() >= MAX_COPIES {
+                return Err((Check::EndGameOnly, format!("{range:?} of {conn} and {others:?}")));
+            }
+            // After trouble pieces are lost without a word: what is still to be asked for is not known here.
+            if !others.is_empty() && !self.troubled {
+                let free = self.find_free_block(wires, wire, layout);
+                if let Some(free) = free {
+                    let detail = format!("{range:?} of {conn} and {others:?}, while {free:?} is asked of nobody");
+                    return Err((Check::EndGameOnly, detail));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A block within reach that nobody was asked for and nobody sent.
+    fn find_free_block(&self, wires: &BTreeMap<ConnId, Wire>, ours: &Wire, layout: &Layout) -> Option<(u32, u32)> {
+        let asked: BTreeSet<(u32, u32)> =
+            wires.values().flat_map(|wire| wire.asked()).map(|(piece, begin, _)| (*piece, *begin)).collect();
+        let lacking = (0..layout.piece_count()).filter(|piece| !ours.has_said(*piece));
+        let mut reachable = lacking.filter(|piece| wires.values().any(|wire| wire.is_live() && wire.has_told(*piece)));
+        reachable.find_map(|piece| {
+            let blocks = layout.blocks_of(sameseed_core::id::PieceIndex(piece));
+            let mut blocks = (0..blocks).map(|block| (piece, block * BLOCK_LEN));
+            blocks.find(|at| !asked.contains(at) && !self.senders.contains_key(at))
+        })
+    }
+
+    /// The counters of the engine.
+    ///
+    /// # Errors
+    /// When they differ from ours.
+    pub(super) fn check(&self, view: &TorrentView) -> Result<(), Breach> {
+        let shown = [view.downloaded_bytes, view.uploaded_bytes];
+        for (i, what) in ["received", "uploaded"].into_iter().enumerate() {
+            let (most, least) = (self.moved[i], self.moved[i] - self.doubtful[i]);
+            if !(least..=most).contains(&shown[i]) {
+                let detail = format!("{} bytes {what} by its count, {least} to {most} by ours", shown[i]);
+                return Err((Check::Counted, detail));
+            }
+        }
+        if view.wasted_bytes > view.downloaded_bytes {
+            return Err((Check::Counted, format!("{} of {} wasted", view.wasted_bytes, view.downloaded_bytes)));
+        }
+        Ok(())
+    }
+
+    /// The counters of an engine that has everything.
+    ///
+    /// # Errors
+    /// When more or less was of use than what was missing.
+    pub(super) fn check_useful(&self, view: &TorrentView) -> Result<(), Breach> {
+        let Some(found) = self.found else { return Ok(()) };
+        let (missing, useful) = (view.have_bytes - found, view.downloaded_bytes - view.wasted_bytes);
+        if useful < missing || (useful > missing && !self.troubled) {
+            return Err((Check::Useful, format!("{useful} bytes were of use, {missing} were missing")));
+        }
+        Ok(())
+    }
+}
+
+/// Whether a peer is rated for what nobody asked of it.
+///
+/// # Errors
+/// When it is.
+pub(super) fn judge_rate(wire: &Wire, peer: &PeerView) -> Result<(), Breach> {
+    if peer.down_rate > 0 && !wire.has_delivered() {
+        return Err((Check::Junk, format!("{} at {} bytes a second", peer.conn, peer.down_rate)));
+    }
+    Ok(())
+}

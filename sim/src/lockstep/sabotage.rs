@@ -1,0 +1,205 @@
+//! A client broken on purpose, so that each law is seen to be broken: what its engine says, does, shows or is told is changed on the way.
+//!
+//! For tests of the checkers alone: a client without a sabotage costs one comparison here and there.
+
+use super::wire::{Knowledge, Wire};
+use crate::naive_wire::{NaiveMessage, encode};
+use sameseed_core::action::{Action, CloseReason, Notice, Operation};
+use sameseed_core::event::{Event, Outcome};
+use sameseed_core::fault::PeerFault;
+use sameseed_core::id::{ConnId, FileIndex, OpId};
+use sameseed_core::time::Duration;
+use sameseed_core::view::{PeerView, View};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+/// What is broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Sabotage {
+    SendsUnknownMessage,
+    AsksWhileChoked,
+    AsksBeyondThePiece,
+    AsksTwice,
+    AsksTwoPeers,
+    AnswersTwice,
+    SwallowsRejects,
+    SwallowsBlocks,
+    SendsWhatWasCancelled,
+    SendsWhileChoking,
+    TellsPiecesAgain,
+    RepeatsHave,
+    AnnouncesWhatItLacks,
+    SwallowsInterest,
+    RotsBeforeUpload,
+    ClosesTwice,
+    SubmitsTwice,
+    ForgetsDone,
+    LosesABlock,
+    CountsPiecesTwice,
+    CountsReceivedTwice,
+    CountsUploadedTwice,
+    WastesWithoutCounting,
+    RatesJunk,
+    ShowsAPeerTwice,
+    ShowsTooManyDials,
+    TicksForEver,
+    RisesEarly,
+    BansTheHonest,
+    KeepsTheLiar,
+    NeverUnchokes,
+    NeverAsks,
+    GrowsAFile,
+    KeepsABuffer,
+    SwallowsGoodbye,
+    TalksAfterGoodbye,
+}
+
+use Sabotage::*;
+
+/// Frame numbers of BEP 3 and 6.
+const UNCHOKE: u8 = 1;
+const INTERESTED: u8 = 2;
+const NOT_INTERESTED: u8 = 3;
+const HAVE: u8 = 4;
+const REQUEST: u8 = 6;
+const PIECE: u8 = 7;
+const REJECT: u8 = 16;
+
+impl Sabotage {
+    /// An event on its way to the engine; `false` when it gets lost.
+    pub(super) fn event(self, event: &mut Event<'_>) -> bool {
+        match (self, event) {
+            (ForgetsDone, Event::Done { outcome: Outcome::Absorb { .. }, .. }) => false,
+            (LosesABlock, Event::Done { outcome: Outcome::Absorb { blocks, .. }, .. }) => {
+                blocks.pop();
+                true
+            }
+            _ => true,
+        }
+    }
+
+    /// An action on its way to the world. `victim` is the address of somebody honest.
+    pub(super) fn action(self, action: Action, victim: SocketAddr) -> Vec<Action> {
+        let corrupt = CloseReason::Fault(PeerFault::CorruptPiece);
+        match (self, &action) {
+            (ClosesTwice, Action::Close { .. })
+            | (SubmitsTwice, Action::Submit { .. })
+            | (TalksAfterGoodbye, Action::Notify(Notice::ShutDown)) => vec![action.clone(), action],
+            (BansTheHonest, Action::Notify(Notice::PieceVerified { torrent, .. })) => {
+                let torrent = *torrent;
+                vec![action, Action::Notify(Notice::Banned { torrent, addr: victim })]
+            }
+            (KeepsTheLiar, Action::Close { reason, .. }) if *reason == corrupt => Vec::new(),
+            (SwallowsGoodbye, Action::Notify(Notice::ShutDown)) => Vec::new(),
+            (GrowsAFile, Action::Submit { operation: Operation::Sync { torrent }, .. }) => {
+                let operation = Operation::Truncate { torrent: *torrent, file: FileIndex(0), len: 1 << 40 };
+                vec![action, Action::Submit { op: OpId(u64::MAX), operation }]
+            }
+            _ => vec![action],
+        }
+    }
+
+    /// Bytes on their way to `conn`: whole messages, as the engine gives them out.
+    pub(super) fn bytes(
+        self,
+        conn: ConnId,
+        bytes: Vec<u8>,
+        wires: &BTreeMap<ConnId, Wire>,
+        host: &impl Knowledge,
+    ) -> Vec<u8> {
+        let Some(wire) = wires.get(&conn).filter(|wire| wire.is_live()) else { return bytes };
+        let add =
+            |message: Option<NaiveMessage>| [bytes.clone(), message.map(|m| encode(&m)).unwrap_or_default()].concat();
+        let ask = |(index, begin, length)| NaiveMessage::Request { index, begin, length };
+        let wanted = (0..host.pieces()).find(|piece| wire.has_told(*piece) && !wire.has_said(*piece));
+        let first_block = wanted.map(|piece| (piece, 0, host.piece_len(piece).min(16_384)));
+        match self {
+            SendsUnknownMessage => add(Some(NaiveMessage::Unknown { id: 99, body: Vec::new() })),
+            AsksWhileChoked => add(first_block.filter(|_| !wire.lets_us_ask()).map(ask)),
+            AsksBeyondThePiece => {
+                let beyond = wanted.map(|piece| (piece, host.piece_len(piece) - 1, 2));
+                add(beyond.filter(|_| wire.lets_us_ask()).map(ask))
+            }
+            AsksTwice => add(wire.asked().first().filter(|_| wire.lets_us_ask()).copied().map(ask)),
+            AsksTwoPeers => {
+                let elsewhere = wires.iter().filter(|(other, _)| **other != conn).flat_map(|(_, other)| other.asked());
+                let mut new = elsewhere.filter(|range| wire.has_told(range.0) && !wire.asked().contains(range));
+                add(new.next().filter(|_| wire.lets_us_ask()).copied().map(ask))
+            }
+            AnswersTwice => double(&bytes, PIECE),
+            SwallowsRejects => keep(&bytes, |id| id != REJECT),
+            SwallowsBlocks => keep(&bytes, |id| id != PIECE),
+            SendsWhatWasCancelled => {
+                let late = wire.cancelled().first().filter(|_| wire.lets_them_ask()).copied();
+                add(late.map(|(index, begin, len)| NaiveMessage::Piece { index, begin, block: vec![0; len as usize] }))
+            }
+            SendsWhileChoking if frames(&bytes).iter().any(|frame| frame.get(4) == Some(&PIECE)) => {
+                [encode(&NaiveMessage::Choke), bytes].concat()
+            }
+            TellsPiecesAgain if (0..host.pieces()).any(|piece| wire.has_said(piece)) => {
+                add(Some(NaiveMessage::HaveNone))
+            }
+            RepeatsHave => double(&bytes, HAVE),
+            AnnouncesWhatItLacks => {
+                let lacks = (0..host.pieces()).find(|piece| !host.holds(*piece));
+                add(lacks.map(|index| NaiveMessage::Have { index }))
+            }
+            SwallowsInterest => keep(&bytes, |id| id != INTERESTED && id != NOT_INTERESTED),
+            NeverUnchokes => keep(&bytes, |id| id != UNCHOKE),
+            NeverAsks => keep(&bytes, |id| id != REQUEST),
+            _ => bytes,
+        }
+    }
+
+    /// What the engine shows of everything.
+    pub(super) fn view(self, view: &mut View) {
+        for torrent in &mut view.torrents {
+            torrent.have += u32::from(self == CountsPiecesTwice && torrent.have > 0);
+            torrent.downloaded_bytes += u64::from(self == CountsReceivedTwice && torrent.downloaded_bytes > 0);
+            torrent.uploaded_bytes += u64::from(self == CountsUploadedTwice && torrent.uploaded_bytes > 0);
+            torrent.wasted_bytes += u64::from(self == WastesWithoutCounting && torrent.downloaded_bytes > 0);
+        }
+        match self {
+            ShowsTooManyDials => view.half_open = 1000,
+            KeepsABuffer => view.pool.2 += 1,
+            _ => {}
+        }
+    }
+
+    /// What the engine shows of its peers.
+    pub(super) fn peers(self, peers: &mut Vec<PeerView>) {
+        match self {
+            ShowsAPeerTwice => peers.extend(peers.first().cloned()),
+            RatesJunk => peers.iter_mut().for_each(|peer| peer.down_rate += 1),
+            _ => {}
+        }
+    }
+
+    /// When the idle tick comes that should change nothing.
+    pub(super) fn early(self) -> Duration {
+        if self == RisesEarly { Duration::from_secs(3600) } else { Duration::ZERO }
+    }
+}
+
+/// The frames of some bytes; a handshake is one of them.
+fn frames(mut bytes: &[u8]) -> Vec<&[u8]> {
+    let mut frames = Vec::new();
+    while let [a, b, c, d, ..] = *bytes {
+        let len = if a == 19 { 68 } else { 4 + u32::from_be_bytes([a, b, c, d]) as usize };
+        let (frame, rest) = bytes.split_at(len.min(bytes.len()));
+        frames.push(frame);
+        bytes = rest;
+    }
+    frames
+}
+
+fn keep(bytes: &[u8], wanted: impl Fn(u8) -> bool) -> Vec<u8> {
+    let is_wanted = |frame: &&[u8]| frame[0] == 19 || frame.get(4).is_none_or(|id| wanted(*id));
+    frames(bytes).into_iter().filter(is_wanted).collect::<Vec<_>>().concat()
+}
+
+fn double(bytes: &[u8], which: u8) -> Vec<u8> {
+    let times = |frame: &&[u8]| if frame[0] != 19 && frame.get(4) == Some(&which) { 2 } else { 1 };
+    frames(bytes).into_iter().flat_map(|frame| std::iter::repeat_n(frame, times(&frame))).collect::<Vec<_>>().concat()
+}
