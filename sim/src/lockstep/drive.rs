@@ -11,7 +11,6 @@ use sameseed_core::event::{Command, Event, Outcome};
 use sameseed_core::fault::LinkFault;
 use sameseed_core::id::ConnId;
 use sameseed_core::time::Duration;
-use std::net::IpAddr;
 
 /// The laws that need a look at everything are checked every so many steps of the world.
 const WIDE_CADENCE: u64 = 61;
@@ -26,6 +25,9 @@ impl World {
         host.next_tick = None;
         host.note_tick(index, now + host.skew);
         self.tell(index, Event::Tick);
+        if self.strikes(Fault::TwoTicks) {
+            self.tell(index, Event::Tick);
+        }
     }
 
     /// Hands an event to a client, and does what it then wants.
@@ -33,13 +35,16 @@ impl World {
         self.scene.borrow_mut().host = index;
         self.note(index, || format!("<- {}", brief(&event)));
         let now = self.now;
-        let late = !self.host(index).undrained && self.strikes(Fault::LateDrain);
+        let eager = !self.host(index).undrained;
+        let late = eager && self.strikes(Fault::LateDrain);
+        let batched = eager && !late && self.strikes(Fault::Batched);
         let host = self.host_mut(index);
         host.engine.handle(now + host.skew, event);
-        if late {
+        if late || batched {
             host.undrained = true;
             let life = self.nodes[index].life;
-            let after = Duration::from_micros(self.rng.below(500_000));
+            // What else happens at this instant is taken in first.
+            let after = Duration::from_micros(if late { self.rng.below(500_000) } else { 0 });
             self.push(after, Later::Drain { node: index, life });
         } else if !host.undrained {
             self.drain(index);
@@ -134,7 +139,7 @@ impl World {
                 }
             }
             Action::Notify(Notice::Banned { addr, .. }) => {
-                let liar = self.nodes.iter().filter(|node| IpAddr::V4(*node.addr.ip()) == addr.ip()).any(is_liar);
+                let liar = self.nodes.iter().filter(|node| node.lived_at(addr.ip())).any(is_liar);
                 if !liar {
                     broken(Check::HonestBan, index, &format!("{addr}"));
                 }
@@ -146,7 +151,7 @@ impl World {
 
     fn close(&mut self, index: NodeIndex, conn: ConnId, reason: CloseReason, late: bool) {
         self.host_mut(index).wires.remove(&conn);
-        if !self.close_end(index, conn) && !self.nodes[index].dialing.remove(&conn) && !late {
+        if !self.close_end(index, conn) && self.nodes[index].dialing.remove(&conn).is_none() && !late {
             broken(Check::AfterClose, index, &format!("Close of {conn}: {reason}"));
         }
     }
@@ -162,7 +167,7 @@ impl World {
             match segment {
                 Segment::Bytes(range) => bytes.extend_from_slice(&batch.bytes[range.clone()]),
                 Segment::File { piece, begin, len, .. } => {
-                    if !host.disk.is_piece_right(*piece) {
+                    if !host.disk.may_be_claimed(*piece) {
                         broken(Check::UploadIsTrue, index, &format!("{piece:?}"));
                     }
                     match host.disk.read(*piece, *begin, *len) {

@@ -138,7 +138,7 @@ impl Host {
             broken(Check::DoneOnce, index, &detail);
         }
         for torrent in &view.torrents {
-            let right = (0..layout.piece_count()).map(PieceIndex).filter(|piece| self.disk.is_piece_right(*piece));
+            let right = (0..layout.piece_count()).map(PieceIndex).filter(|piece| self.disk.may_be_claimed(*piece));
             let right = right.count() as u32;
             if torrent.have > right || torrent.have_bytes > u64::from(right) * u64::from(layout.piece_len()) {
                 broken(Check::HaveCount, index, &format!("{} claimed, {right} on the disk", torrent.have));
@@ -164,7 +164,7 @@ struct DiskKnowledge<'a> {
 
 impl Knowledge for DiskKnowledge<'_> {
     fn holds(&self, piece: u32) -> bool {
-        self.disk.is_piece_right(PieceIndex(piece))
+        self.disk.may_be_claimed(PieceIndex(piece))
     }
 
     fn piece_len(&self, piece: u32) -> u32 {

@@ -2,9 +2,11 @@
 //!
 //! `world` moves, `checks` names the laws, `scenario` draws a world from a seed, `phases` runs it: things go wrong, everything heals, everybody must finish.
 
+mod abuse;
 mod chaos;
 pub mod checks;
 mod content;
+mod damage;
 mod dial;
 mod disk;
 mod drive;
