@@ -7,6 +7,9 @@ use crate::naive_wire::{NaiveMessage, encode};
 use sameseed_core::id::PieceIndex;
 use sameseed_core::rng::Rng;
 
+/// Seconds after which it falls silent on a connection: keeps long runs quick.
+const MAX_ROUNDS: u32 = 60;
+
 /// A random block of the torrent, as it would be asked for.
 fn any_block(content: &Content, rng: &mut Rng) -> (u32, u32, u32) {
     let layout = content.layout();
@@ -59,6 +62,10 @@ impl Talk {
 
     /// What it says besides, every second.
     pub(super) fn go_on_abusing(&mut self, content: &Content, rng: &mut Rng, reply: &mut Reply) {
+        self.rounds += 1;
+        if self.rounds > MAX_ROUNDS {
+            return;
+        }
         let pieces = content.layout().piece_count();
         let before = reply.bytes.len();
         match self.vice {

@@ -163,6 +163,10 @@ impl World {
         self.note(index, || format!("-> {conn} {} bytes", batch.len_bytes()));
         let mut bytes = Vec::with_capacity(batch.len_bytes() as usize);
         let host = self.host(index);
+        if !host.wires.contains_key(&conn) {
+            // A range could not be read: the connection is about to end.
+            return;
+        }
         for segment in &batch.segments {
             match segment {
                 Segment::Bytes(range) => bytes.extend_from_slice(&batch.bytes[range.clone()]),
@@ -173,6 +177,8 @@ impl World {
                     match host.disk.read(*piece, *begin, *len) {
                         Ok(block) => bytes.extend(block),
                         Err(fault) => {
+                            // Nothing more is sent: a gap would look like a lie.
+                            self.host_mut(index).wires.remove(&conn);
                             self.push(Duration::ZERO, Later::ServeFailed { node: index, conn, fault });
                             return;
                         }

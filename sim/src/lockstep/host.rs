@@ -70,6 +70,7 @@ impl Host {
         self.engine = Engine::new(self.config.clone(), seed, now + self.skew, 1_700_000_000);
         self.next_tick = None;
         self.undrained = false;
+        self.said_shut_down = false;
         self.wires.clear();
         self.operations.clear();
         self.fetches.clear();

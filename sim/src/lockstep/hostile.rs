@@ -38,6 +38,8 @@ pub(super) struct Talk {
     served: u32,
     /// It stopped in the middle of a message, for good.
     mute: bool,
+    /// Seconds in which it has done wrong.
+    pub(super) rounds: u32,
     /// Asked for and not yet cancelled.
     pub(super) asked: Vec<(u32, u32, u32)>,
 }
@@ -60,6 +62,7 @@ impl Talk {
             drip: 0,
             served: 0,
             mute: false,
+            rounds: 0,
             asked: Vec::new(),
         }
     }
@@ -139,7 +142,8 @@ impl Talk {
                 (0..3000).for_each(|n| say(NaiveMessage::Have { index: n % pieces }));
                 reply.vices += 1;
             }
-            Fault::RequestFlood | Fault::NeverReads | Fault::CancelRaces | Fault::ChokedRequests => {
+            Fault::ChokedRequests => say(NaiveMessage::HaveNone),
+            Fault::RequestFlood | Fault::NeverReads | Fault::CancelRaces => {
                 say(NaiveMessage::HaveNone);
                 say(NaiveMessage::Interested);
             }

@@ -137,7 +137,7 @@ const RATES: &[(Fault, u64)] = &[
     (Fault::Leaving, 150),
     (Fault::Batched, 100),
     (Fault::TwoTicks, 200),
-    (Fault::TrackerDead, 100),
+    (Fault::TrackerDead, 20),
 ];
 /// What breaks a disk unnoticed. Rarer: it excuses the host that it strikes from telling the truth.
 const DAMAGES: &[(Fault, u64)] = &[
