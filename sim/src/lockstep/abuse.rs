@@ -118,3 +118,35 @@ impl Talk {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::content;
+    use crate::naive_wire::{NaiveEnd, NaiveHandshake, NaiveLimits, decode, encode_handshake};
+    use sameseed_core::rng::Stream;
+
+    #[test]
+    fn who_talks_too_much_keeps_to_the_framing() {
+        let content = Content::new(&content::torrent("talk", &[50_000], 1000));
+        let mut rng = Rng::new(&[4; 32], Stream::Choker, 0);
+        let hello = encode_handshake(&NaiveHandshake { reserved: [0; 8], info_hash: [1; 20], peer_id: [2; 20] });
+        let heard = [hello, encode(&NaiveMessage::Unchoke)].concat();
+        for vice in [
+            Fault::ChokedRequests,
+            Fault::CancelRaces,
+            Fault::OddMessages,
+            Fault::FastAbuse,
+            Fault::KeepAliveFlood,
+            Fault::HugeExtended,
+        ] {
+            let mut talk = Talk::new(vice, [3; 20], [1; 20], true);
+            let mut replies = vec![talk.connected(), talk.received(&heard, &content, &mut rng)];
+            replies.extend((0..3).map(|_| talk.second(&content, &mut rng)));
+            let bytes: Vec<u8> = replies.iter().flat_map(|reply| reply.bytes.clone()).collect();
+            let limits = NaiveLimits { piece_count: None, max_extended_len: 2 << 20 };
+            assert_eq!(decode(&bytes, limits).end, NaiveEnd::Clean, "{vice:?}");
+            assert!(replies.iter().map(|reply| reply.vices).sum::<u64>() > 0, "{vice:?}");
+        }
+    }
+}

@@ -37,6 +37,8 @@ pub(super) struct Wire {
     we_choke: bool,
     /// Requests of ours that have not been answered.
     asked: BTreeSet<Range>,
+    /// Refused by a dishonest peer before they were seen to be asked for: the request may have been waiting to be drained.
+    refused: BTreeSet<Range>,
     /// Requests of theirs that have not been answered.
     owed: BTreeMap<Range, u32>,
     /// Whether they ask like an honest client: then each request must be answered.
@@ -87,7 +89,11 @@ impl Wire {
             NaiveMessage::Request { index, begin, length } => {
                 *self.owed.entry((index, begin, length)).or_default() += 1
             }
-            NaiveMessage::RejectRequest { index, begin, length } => _ = self.asked.remove(&(index, begin, length)),
+            NaiveMessage::RejectRequest { index, begin, length } => {
+                if !self.asked.remove(&(index, begin, length)) && !self.honest {
+                    self.refused.insert((index, begin, length));
+                }
+            }
             _ => {}
         }
     }
@@ -166,6 +172,9 @@ impl Wire {
         }
         if self.said_have.contains(&piece) {
             return Err((Check::PossibleRequest, format!("{range:?} is had")));
+        }
+        if self.refused.remove(&range) {
+            return Ok(());
         }
         if !self.asked.insert(range) && !late {
             return Err((Check::AskedOnce, format!("{range:?}")));
