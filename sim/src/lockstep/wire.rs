@@ -89,12 +89,14 @@ impl Wire {
             NaiveMessage::Request { index, begin, length } => {
                 *self.owed.entry((index, begin, length)).or_default() += 1
             }
-            NaiveMessage::RejectRequest { index, begin, length } => {
-                if !self.asked.remove(&(index, begin, length)) && !self.honest {
-                    self.refused.insert((index, begin, length));
-                }
-            }
+            NaiveMessage::RejectRequest { index, begin, length } => self.hear_reject((index, begin, length)),
             _ => {}
+        }
+    }
+
+    fn hear_reject(&mut self, range: Range) {
+        if !self.asked.remove(&range) && !self.honest {
+            self.refused.insert(range);
         }
     }
 
