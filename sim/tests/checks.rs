@@ -21,6 +21,7 @@ fn calm() -> Scenario {
         upload_slots: 2,
         peers: (0..index).collect(),
         access: Access { up_per_s: 256 << 10, ..Default::default() },
+        ..Client::leecher()
     };
     Scenario {
         piece_len: 50_000,

@@ -19,7 +19,7 @@ impl World {
     }
 
     pub(super) fn start_dial(&mut self, index: NodeIndex, conn: ConnId, to: SocketAddr) {
-        self.nodes[index].dialing.insert(conn);
+        self.nodes[index].dialing.insert(conn, to);
         let life = self.nodes[index].life;
         if self.strikes(Fault::HangingDial) {
             return;
@@ -40,8 +40,12 @@ impl World {
         // A node that was taken off the network keeps its program, but reaches nobody.
         let reachable = target.filter(|target| self.nodes[*target].alive && self.nodes[index].alive);
         if let Some(target) = target {
-            if self.parted_until(index, target).is_some() {
+            if self.parted_until(index, target).or(self.parted_until(target, index)).is_some() {
                 return;
+            }
+            let here = SocketAddr::V4(self.nodes[index].addr);
+            if target != index && self.nodes[target].dialing.values().any(|to| *to == here) {
+                self.faults.count(Fault::CrossDial);
             }
             if self.nodes[target].access.nat && target != index {
                 self.faults.count(Fault::Nat);
@@ -80,7 +84,7 @@ impl World {
         if self.nodes[index].life != life {
             return;
         }
-        if !self.nodes[index].dialing.remove(&conn) {
+        if self.nodes[index].dialing.remove(&conn).is_none() {
             // Given up in the meantime: the other side finds a dead connection.
             self.close_end(index, conn);
             return;
@@ -99,7 +103,7 @@ impl World {
             return;
         }
         let (node, conn) = (end.node, end.conn);
-        if self.nodes[node].dialing.contains(&conn) {
+        if self.nodes[node].dialing.contains_key(&conn) {
             // Not yet known to be connected: that comes first.
             self.push(Duration::from_millis(100), Later::Closed { link, side, fault });
             return;
@@ -120,7 +124,7 @@ impl World {
         loop {
             let Some(ends) = self.links.get(&link) else { return };
             let (node, conn) = (ends[side].node, ends[side].conn);
-            if self.nodes[node].dialing.contains(&conn) {
+            if self.nodes[node].dialing.contains_key(&conn) {
                 self.push(Duration::from_millis(50), Later::Arrived { link, side, bytes: Bytes::default() });
                 return;
             }

@@ -4,6 +4,7 @@
 
 use super::bytes::Bytes;
 use super::content::{Content, equal};
+use super::damage::Damage;
 use sameseed_core::action::{FileStat, Operation};
 use sameseed_core::block::Block;
 use sameseed_core::event::{Hashed, Outcome};
@@ -25,25 +26,27 @@ enum Sector {
 }
 
 #[derive(Clone, Debug)]
-struct Image {
+pub(super) struct Image {
     sectors: Vec<Sector>,
     wrong: BTreeMap<u64, Vec<u8>>,
     /// Length of each file; `None` when it does not exist.
-    lens: Vec<Option<u64>>,
+    pub(super) lens: Vec<Option<u64>>,
 }
 
 /// One torrent's files, all in a row.
 #[derive(Debug)]
 pub struct Disk {
-    content: Rc<Content>,
-    now: Image,
-    synced: Image,
+    pub(super) content: Rc<Content>,
+    pub(super) now: Image,
+    pub(super) synced: Image,
     /// Writes since the last sync; bytes only where they differ from the formula.
-    journal: Vec<(u64, u64, Option<Vec<u8>>)>,
+    pub(super) journal: Vec<(u64, u64, Option<Vec<u8>>)>,
     /// So many writes succeed from now on; the rest find the disk full.
     pub writes_left: Option<u32>,
     /// The first bytes of so many pieces are changed before they are sent: a lying peer.
     pub lie_about_pieces: u32,
+    /// What was broken behind the back of whoever uses it.
+    pub(super) damage: Damage,
 }
 
 /// What a crash does to writes that were not synced.
@@ -65,7 +68,15 @@ impl Disk {
         let lens = layout.files().iter().map(|file| full.then_some(file.len)).collect();
         let kind = if full { Sector::Right } else { Sector::Zeros };
         let now = Image { sectors: vec![kind; count], wrong: BTreeMap::new(), lens };
-        Disk { content, synced: now.clone(), now, journal: Vec::new(), writes_left: None, lie_about_pieces: 0 }
+        Disk {
+            content,
+            synced: now.clone(),
+            now,
+            journal: Vec::new(),
+            writes_left: None,
+            lie_about_pieces: 0,
+            damage: Damage::default(),
+        }
     }
 
     /// Whether everything is there and right.
@@ -100,6 +111,7 @@ impl Disk {
     /// # Errors
     /// When a file is missing or short.
     pub(super) fn read(&self, piece: PieceIndex, begin: u32, len: u32) -> Result<Bytes, DiskFault> {
+        self.damage.readable()?;
         self.check_files(piece, begin, len)?;
         let (from, len) = (self.content.layout().start_of(piece) + u64::from(begin), u64::from(len));
         let lies = piece.0 < self.lie_about_pieces;
@@ -118,13 +130,13 @@ impl Disk {
     }
 
     /// Changes the first byte of a piece behind everybody's back.
-    pub(super) fn rot(&mut self, piece: PieceIndex) {
+    pub(super) fn spoil(&mut self, piece: PieceIndex) {
         let at = self.content.layout().start_of(piece);
         let byte = self.bytes(at, 1)[0] ^ 1;
         self.write(at, &[byte]);
     }
 
-    fn bytes(&self, from: u64, len: u64) -> Vec<u8> {
+    pub(super) fn bytes(&self, from: u64, len: u64) -> Vec<u8> {
         let sectors = from / SECTOR..(from + len).div_ceil(SECTOR);
         if self.is_formula(from, len) {
             return self.content.range(from, len).to_vec();
@@ -242,7 +254,7 @@ impl Disk {
         plain
     }
 
-    fn write(&mut self, at: u64, data: &[u8]) {
+    pub(super) fn write(&mut self, at: u64, data: &[u8]) {
         let end = at + data.len() as u64;
         if data.is_empty() {
             return;
@@ -301,6 +313,8 @@ impl Disk {
         // What is there after the restart stays there.
         self.synced = self.now.clone();
         self.journal.clear();
+        // Whoever looks at it next finds out.
+        self.damage.unnoticed.clear();
     }
 }
 
@@ -314,7 +328,7 @@ fn concat_unless_equal(blocks: &[Block], mut formula: &[u8]) -> Option<Vec<u8>> 
     (!equal).then(|| blocks.iter().flat_map(|block| block.iter()).copied().collect())
 }
 
-fn fault(kind: DiskFaultKind) -> DiskFault {
+pub(super) fn fault(kind: DiskFaultKind) -> DiskFault {
     DiskFault { kind, path: String::from("disk"), detail: String::from("simulated") }
 }
 

@@ -14,7 +14,7 @@ use sameseed_core::event::{Command, Event, Outcome};
 use sameseed_core::fault::LinkFault;
 use sameseed_core::id::ConnId;
 use sameseed_core::time::Duration;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// The laws that need a look at everything are checked every so many steps of the world.
@@ -32,6 +32,9 @@ impl World {
         host.next_tick = None;
         host.note_tick(index, now + host.skew);
         self.tell(index, Event::Tick);
+        if self.strikes(Fault::TwoTicks) {
+            self.tell(index, Event::Tick);
+        }
     }
 
     /// Breaks a client on purpose.
@@ -48,7 +51,9 @@ impl World {
         self.note(index, || format!("<- {}", brief(&event)));
         self.keep_books(index, &event);
         let (now, life) = (self.now, self.nodes[index].life);
-        let late = !self.host(index).undrained && self.strikes(Fault::LateDrain);
+        let eager = !self.host(index).undrained;
+        let late = eager && self.strikes(Fault::LateDrain);
+        let batched = eager && !late && self.strikes(Fault::Batched);
         let calm = !self.faults.on;
         let host = self.host_mut(index);
         host.events += 1;
@@ -58,9 +63,10 @@ impl World {
         if !calm {
             host.calm_since = now;
         }
-        if late {
+        if late || batched {
             host.undrained = true;
-            let after = Duration::from_micros(self.rng.below(500_000));
+            // What else happens at this instant is taken in first.
+            let after = Duration::from_micros(if late { self.rng.below(500_000) } else { 0 });
             self.push(after, Later::Drain { node: index, life });
         } else if !host.undrained {
             self.drain(index);
@@ -257,7 +263,7 @@ impl World {
         books.notice(notice, || engine.view().torrents.iter().map(|torrent| torrent.have_bytes).sum());
         *said_shut_down |= *notice == Notice::ShutDown;
         if let Notice::Banned { addr, .. } = notice {
-            let liar = self.nodes.iter().filter(|node| IpAddr::V4(*node.addr.ip()) == addr.ip()).any(is_liar);
+            let liar = self.nodes.iter().filter(|node| node.lived_at(addr.ip())).any(is_liar);
             if !liar {
                 broken(Check::HonestBan, index, &format!("{addr}"));
             }
@@ -268,7 +274,7 @@ impl World {
         let host = self.host_mut(index);
         host.wires.remove(&conn);
         host.books.closed(conn);
-        if !self.close_end(index, conn) && !self.nodes[index].dialing.remove(&conn) && !late {
+        if !self.close_end(index, conn) && self.nodes[index].dialing.remove(&conn).is_none() && !late {
             broken(Check::AfterClose, index, &format!("Close of {conn}: {reason}"));
         }
     }
@@ -279,6 +285,10 @@ impl World {
         };
         self.note(index, || format!("-> {conn} {} bytes", batch.len_bytes()));
         let mut bytes = Bytes::default();
+        if !self.host(index).wires.contains_key(&conn) {
+            // A range could not be read: the connection is about to end.
+            return;
+        }
         if self.host(index).sabotage == Some(Sabotage::RotsBeforeUpload) {
             self.rot(index, batch);
         }
@@ -288,12 +298,14 @@ impl World {
                 Segment::File { piece, begin, len, .. } => {
                     let unread = self.nth.serve();
                     let host = self.host(index);
-                    if !host.disk.is_piece_right(*piece) {
+                    if !host.disk.may_be_claimed(*piece) {
                         broken(Check::UploadIsTrue, index, &format!("{piece:?}"));
                     }
                     match unread.map_or_else(|| host.disk.read(*piece, *begin, *len), Err) {
                         Ok(block) => bytes.append(block),
                         Err(fault) => {
+                            // Nothing more is sent: a gap would look like a lie.
+                            self.host_mut(index).wires.remove(&conn);
                             self.push(Duration::ZERO, Later::ServeFailed { node: index, conn, fault });
                             return;
                         }
@@ -324,7 +336,7 @@ impl World {
     fn rot(&mut self, index: NodeIndex, batch: &TxBatch) {
         for segment in &batch.segments {
             if let Segment::File { piece, .. } = segment {
-                self.disk_mut(index).rot(*piece);
+                self.disk_mut(index).spoil(*piece);
             }
         }
     }

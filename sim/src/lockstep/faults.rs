@@ -25,26 +25,46 @@ macro_rules! faults {
 
 faults! {
     ShortRead "link: short read",
+    ShortWrite "link: short write",
     DelaySpike "link: delay spike",
+    Squeeze "link: squeeze",
+    Burst "link: burst after hold",
     Stall "link: one-way stall",
     CutAtByte "link: cut at byte n",
     Reset "link: reset",
     RefusedDial "link: refused dial",
     HangingDial "link: hanging dial",
     Partition "link: partition",
+    OneWay "link: one-way partition",
+    NewAddress "link: peer from a new address",
+    CrossDial "link: simultaneous cross-dial",
     Flood "link: flood of connections",
     Nat "link: no incoming",
     SlowDisk "disk: slow",
     DiskReorder "disk: reordered completions",
     DiskError "disk: transient error",
     DiskFull "disk: full, then freed",
+    DiskDead "disk: permanent error",
+    ReadFails "disk: read fails while seeding",
+    Misdirected "disk: misdirected write",
+    BitRot "disk: bit rot",
+    FileChanged "disk: file changed under us",
+    FileCut "disk: file truncated under us",
+    FileGone "disk: file deleted under us",
+    FileMissing "disk: file missing at start",
+    FileLonger "disk: file too long at start",
+    FileGarbage "disk: garbage at start",
     LostWrites "disk: unsynced writes lost",
     TornWrites "disk: unsynced writes torn",
     Crash "host: crash and restart",
     Silence "host: crash without a word",
+    Leaving "host: shutdown in mid-everything",
     LateTick "time: late tick",
     TimeJump "time: jump forward",
     LateDrain "driver: postponed drain",
+    Batched "driver: events batched",
+    TwoTicks "driver: two ticks at once",
+    StaleDone "driver: completion after shutdown",
     CorruptBlock "peer: corrupt block",
     Unrequested "peer: unrequested block",
     WrongOffset "peer: wrong offset",
@@ -60,12 +80,30 @@ faults! {
     MidBlock "peer: closes in mid-block",
     SilentHolder "peer: has all, sends nothing",
     NeverReads "peer: never reads",
+    DuplicateBlock "peer: duplicate block",
+    FalseHave "peer: lies about having",
+    ChokedRequests "peer: requests while choked",
+    WrongInfoHash "peer: wrong info-hash",
+    CancelRaces "peer: cancel races",
+    HalfBlock "peer: silence in mid-block",
+    FastAbuse "peer: abuse of the fast set",
+    CopiedId "peer: copied peer id",
+    HugeExtended "peer: huge extended handshake",
+    KeepAliveFlood "peer: keep-alive flood",
+    OddMessages "peer: port and unknown messages",
     TrackerHangs "tracker: hangs",
     TrackerRefuses "tracker: refuses",
     TrackerMalformed "tracker: malformed",
     TrackerOurselves "tracker: our own address",
     TrackerZero "tracker: interval 0",
     TrackerLossy "tracker: datagrams lost",
+    TrackerEmpty "tracker: empty",
+    TrackerMillion "tracker: a million peers",
+    TrackerFails "tracker: failure reason",
+    TrackerDead "tracker: dies for an hour",
+    TrackerLoop "tracker: redirect loop",
+    TrackerExtras "tracker: id and warning",
+    TrackerGzip "tracker: broken gzip",
 }
 
 /// Rates and counts.
@@ -86,10 +124,15 @@ impl Default for Faults {
 }
 
 impl Faults {
+    /// Whether this kind is let loose now; to be counted when it has struck.
+    pub fn rolls(&self, rng: &mut Rng, fault: Fault) -> bool {
+        let rate = self.per_mille[fault as usize];
+        self.on && rate > 0 && rng.below(1000) < rate
+    }
+
     /// Whether this kind strikes now; counted when it does.
     pub fn strike(&mut self, rng: &mut Rng, fault: Fault) -> bool {
-        let rate = self.per_mille[fault as usize];
-        let strikes = self.on && rate > 0 && rng.below(1000) < rate;
+        let strikes = self.rolls(rng, fault);
         self.counts[fault as usize] += u64::from(strikes);
         strikes
     }

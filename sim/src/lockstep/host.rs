@@ -95,6 +95,7 @@ impl Host {
         self.engine = Engine::new(self.config.clone(), seed, now + self.skew, 1_700_000_000);
         self.next_tick = None;
         self.undrained = false;
+        self.said_shut_down = false;
         self.wires.clear();
         self.operations.clear();
         self.fetches.clear();
@@ -209,7 +210,7 @@ impl Host {
             return Err((Check::DoneOnce, detail));
         }
         for torrent in &view.torrents {
-            let right = (0..layout.piece_count()).map(PieceIndex).filter(|piece| self.disk.is_piece_right(*piece));
+            let right = (0..layout.piece_count()).map(PieceIndex).filter(|piece| self.disk.may_be_claimed(*piece));
             let right = right.count() as u32;
             if torrent.have > right || torrent.have_bytes > u64::from(right) * u64::from(layout.piece_len()) {
                 return Err((Check::HaveCount, format!("{} claimed, {right} on the disk", torrent.have)));
@@ -275,7 +276,7 @@ struct DiskKnowledge<'a> {
 
 impl Knowledge for DiskKnowledge<'_> {
     fn holds(&self, piece: u32) -> bool {
-        self.disk.is_piece_right(PieceIndex(piece))
+        self.disk.may_be_claimed(PieceIndex(piece))
     }
 
     fn piece_len(&self, piece: u32) -> u32 {

@@ -1,4 +1,6 @@
 //! Peers that do wrong, as scripts in bytes over the naive encoder. Each has one vice; apart from it, it serves like anybody.
+//!
+//! Here stand the vices of those who have or want blocks; who only talks too much stands in `abuse`.
 
 use super::content::Content;
 use super::faults::Fault;
@@ -7,7 +9,7 @@ use crate::naive_wire::{NaiveHandshake, NaiveMessage, encode, encode_handshake, 
 use sameseed_core::rng::Rng;
 
 /// Blocks are asked for in this length.
-const BLOCK_LEN: u32 = 16_384;
+pub(super) const BLOCK_LEN: u32 = 16_384;
 
 /// What is to be done on a connection.
 #[derive(Debug, Default)]
@@ -23,22 +25,46 @@ pub(super) struct Reply {
 /// One connection of a hostile peer.
 #[derive(Debug)]
 pub(super) struct Talk {
-    vice: Fault,
+    pub(super) vice: Fault,
     peer_id: [u8; 20],
     info_hash: [u8; 20],
     stream: Stream,
     dialed: bool,
     shaken: bool,
     unchoked: bool,
+    /// It may ask.
+    pub(super) may_ask: bool,
     drip: usize,
     served: u32,
+    /// It stopped in the middle of a message, for good.
+    mute: bool,
+    /// Seconds in which it has done wrong.
+    pub(super) rounds: u32,
+    /// Asked for and not yet cancelled.
+    pub(super) asked: Vec<(u32, u32, u32)>,
 }
 
 impl Talk {
     /// A connection of the peer with this vice.
-    pub(super) fn new(vice: Fault, peer_id: [u8; 20], info_hash: [u8; 20], dialed: bool) -> Self {
-        let stream = Stream::default();
-        Talk { vice, peer_id, info_hash, stream, dialed, shaken: false, unchoked: false, drip: 0, served: 0 }
+    pub(super) fn new(vice: Fault, peer_id: [u8; 20], mut info_hash: [u8; 20], dialed: bool) -> Self {
+        if vice == Fault::WrongInfoHash {
+            info_hash[0] ^= 1;
+        }
+        Talk {
+            vice,
+            peer_id,
+            info_hash,
+            stream: Stream::default(),
+            dialed,
+            shaken: false,
+            unchoked: false,
+            may_ask: false,
+            drip: 0,
+            served: 0,
+            mute: false,
+            rounds: 0,
+            asked: Vec::new(),
+        }
     }
 
     /// Whether it reads what comes.
@@ -47,23 +73,32 @@ impl Talk {
     }
 
     fn handshake(&self) -> Vec<u8> {
-        let reserved = [0, 0, 0, 0, 0, 0, 0, 4];
+        let extended = if self.vice == Fault::HugeExtended { 0x10 } else { 0 };
+        let reserved = [0, 0, 0, 0, 0, extended, 0, 4];
         encode_handshake(&NaiveHandshake { reserved, info_hash: self.info_hash, peer_id: self.peer_id })
     }
 
     /// The connection stands.
     pub(super) fn connected(&mut self) -> Reply {
         let mut reply = Reply::default();
+        if self.mute {
+            return reply;
+        }
         match self.vice {
             Fault::OneByte => {}
             Fault::HalfHandshake | Fault::Flood => {
                 reply.bytes = self.handshake()[..30].to_vec();
                 reply.vices = 1;
             }
-            _ if self.dialed => reply.bytes = self.handshake(),
+            _ if self.dialed => self.shake(&mut reply),
             _ => {}
         }
         reply
+    }
+
+    fn shake(&self, reply: &mut Reply) {
+        reply.bytes.extend(self.handshake());
+        reply.vices += u64::from(matches!(self.vice, Fault::WrongInfoHash | Fault::CopiedId));
     }
 
     /// Bytes came.
@@ -73,24 +108,27 @@ impl Talk {
         let mut reply = Reply::default();
         for heard in heard {
             match heard {
-                Heard::Handshake(_) => self.introduce(content, &mut reply),
+                Heard::Handshake(_) => self.introduce(content, rng, &mut reply),
                 Heard::Message(message) => self.answer(&message, content, rng, &mut reply),
                 Heard::Block { .. } | Heard::Garbage => {}
             }
-            if reply.close {
+            if reply.close || self.mute {
                 break;
             }
+        }
+        if self.vice == Fault::CancelRaces {
+            self.cancel_some(rng, &mut reply);
         }
         reply
     }
 
-    fn introduce(&mut self, content: &Content, reply: &mut Reply) {
+    fn introduce(&mut self, content: &Content, rng: &mut Rng, reply: &mut Reply) {
         if matches!(self.vice, Fault::HalfHandshake | Fault::Flood | Fault::OneByte) {
             return;
         }
         self.shaken = true;
         if !self.dialed {
-            reply.bytes.extend(self.handshake());
+            self.shake(reply);
         }
         let pieces = content.layout().piece_count();
         let mut say = |message: NaiveMessage| reply.bytes.extend(encode(&message));
@@ -104,7 +142,8 @@ impl Talk {
                 (0..3000).for_each(|n| say(NaiveMessage::Have { index: n % pieces }));
                 reply.vices += 1;
             }
-            Fault::RequestFlood | Fault::NeverReads => {
+            Fault::ChokedRequests => say(NaiveMessage::HaveNone),
+            Fault::RequestFlood | Fault::NeverReads | Fault::CancelRaces => {
                 say(NaiveMessage::HaveNone);
                 say(NaiveMessage::Interested);
             }
@@ -114,10 +153,13 @@ impl Talk {
             reply.bytes.extend(lying_frame(0x7fff_ffff, 7, &[0; 20]));
             reply.vices += 1;
         }
+        self.begin_abuse(pieces, rng, reply);
     }
 
     fn answer(&mut self, message: &NaiveMessage, content: &Content, rng: &mut Rng, reply: &mut Reply) {
         match *message {
+            NaiveMessage::Choke => self.may_ask = false,
+            NaiveMessage::Unchoke if self.vice == Fault::CancelRaces => self.may_ask = true,
             NaiveMessage::Interested if self.vice == Fault::NeverUnchokes => reply.vices += 1,
             NaiveMessage::Interested if !self.unchoked => {
                 self.unchoked = true;
@@ -166,6 +208,22 @@ impl Talk {
                 (reply.close, reply.vices) = (true, reply.vices + 1);
                 return;
             }
+            Fault::HalfBlock if self.served > 3 => {
+                let whole = encode(&NaiveMessage::Piece { index, begin, block });
+                reply.bytes.extend(&whole[..whole.len() / 2]);
+                (self.mute, reply.vices) = (true, reply.vices + 1);
+                return;
+            }
+            Fault::DuplicateBlock if strikes => {
+                reply.bytes.extend(encode(&NaiveMessage::Piece { index, begin, block: block.clone() }));
+            }
+            // It has every fourth piece only.
+            Fault::FalseHave if index % 4 == 1 => refused = true,
+            Fault::FalseHave if index % 4 == 2 => {
+                reply.vices += 1;
+                return;
+            }
+            Fault::FalseHave if index % 4 == 3 => block.fill(0x55),
             Fault::ChokeFlapping if strikes => {
                 for message in [NaiveMessage::Choke, NaiveMessage::Unchoke] {
                     reply.bytes.extend(encode(&message));
@@ -188,6 +246,9 @@ impl Talk {
     /// A second has passed.
     pub(super) fn second(&mut self, content: &Content, rng: &mut Rng) -> Reply {
         let mut reply = Reply::default();
+        if self.mute {
+            return reply;
+        }
         match self.vice {
             Fault::OneByte => {
                 // First the handshake, then one huge but legal message, byte by byte.
@@ -203,7 +264,10 @@ impl Talk {
                 }
                 reply.vices = 1;
             }
-            _ if self.shaken => reply.bytes = encode(&NaiveMessage::KeepAlive),
+            _ if self.shaken => {
+                reply.bytes = encode(&NaiveMessage::KeepAlive);
+                self.go_on_abusing(content, rng, &mut reply);
+            }
             _ => {}
         }
         reply

@@ -97,6 +97,8 @@ pub(super) struct Uplink {
 pub(super) struct Partition {
     pub until: Instant,
     pub inside: Vec<NodeIndex>,
+    /// Only what goes out is held up.
+    pub one_way: bool,
 }
 
 impl World {
@@ -122,7 +124,8 @@ impl World {
 
     pub(super) fn parted_until(&self, a: NodeIndex, b: NodeIndex) -> Option<Instant> {
         let partition = self.partition.as_ref().filter(|partition| partition.until > self.now)?;
-        (partition.inside.contains(&a) != partition.inside.contains(&b)).then_some(partition.until)
+        let [from, to] = [a, b].map(|node| partition.inside.contains(&node));
+        (from != to && (from || !partition.one_way)).then_some(partition.until)
     }
 
     /// Hands bytes over for sending.
@@ -171,10 +174,11 @@ impl World {
         let (from, to) = (self.links[&id][side].node, self.links[&id][1 - side].node);
         let latency = self.latency(from, to);
         let parted = self.parted_until(from, to);
+        let most = if self.strikes(Fault::ShortWrite) { 1 + self.rng.below(CHUNK as u64) as usize } else { CHUNK };
         let Some(ends) = self.links.get_mut(&id) else { return Duration::ZERO };
         let other_open = ends[1 - side].open;
         let end = &mut ends[side];
-        let mut count = end.outbox.len().min(CHUNK).min(WINDOW.saturating_sub(end.under_way));
+        let mut count = end.outbox.len().min(most).min(WINDOW.saturating_sub(end.under_way));
         let mut cut = false;
         if let Some(left) = &mut end.cut_after {
             cut = *left <= count as u64;

@@ -57,7 +57,7 @@ fn access(value: &Access) -> String {
 }
 
 fn client(value: &Client) -> String {
-    let Client { seeder, access: network, pool_blocks, upload_slots, peers } = value;
+    let Client { seeder, access: network, pool_blocks, upload_slots, peers, knows_itself, start } = value;
     let (name, base) =
         if *seeder { ("Client::seeder()", Client::seeder()) } else { ("Client::leecher()", Client::leecher()) };
     let mut fields = Fields(Vec::new());
@@ -65,6 +65,8 @@ fn client(value: &Client) -> String {
     fields.add("pool_blocks", pool_blocks, &base.pool_blocks, plain);
     fields.add("upload_slots", upload_slots, &base.upload_slots, plain);
     fields.add("peers", peers, &base.peers, list);
+    fields.add("knows_itself", knows_itself, &base.knows_itself, plain);
+    fields.add("start", start, &base.start, fault);
     fields.short("Client", name)
 }
 

@@ -2,12 +2,14 @@
 //!
 //! `world` moves, `checks` names the laws, `scenario` draws a world from a seed, `phases` runs it: things go wrong, everything heals, everybody must finish.
 
+mod abuse;
 mod agenda;
 mod books;
 mod bytes;
 mod chaos;
 pub mod checks;
 mod content;
+mod damage;
 mod dial;
 mod disk;
 mod drive;

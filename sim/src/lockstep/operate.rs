@@ -42,11 +42,30 @@ impl World {
         if self.nodes[index].life != life {
             return;
         }
-        let error = self.strikes(Fault::DiskError).then_some(DiskFaultKind::Io).or_else(|| self.nth.disk());
-        let Kind::Client(host) = &mut self.nodes[index].kind else { return };
-        let outcome = host.disk.run(operation, error, &mut self.rng);
+        let Some(outcome) = self.carry_out(index, operation) else { return };
         let more = if self.strikes(Fault::DiskReorder) { self.rng.below(300_000) } else { 0 };
         self.push(Duration::from_micros(20 + more), Later::Done { node: index, life, op, outcome });
+    }
+
+    fn carry_out(&mut self, index: NodeIndex, operation: Operation) -> Option<Outcome> {
+        let mut error = self.strikes(Fault::DiskError).then_some(DiskFaultKind::Io).or_else(|| self.nth.disk());
+        let damage = &self.host(index).disk.damage;
+        if let Some(kind) = damage.dead {
+            error = Some(kind);
+            self.faults.count(Fault::DiskDead);
+        } else if damage.unreadable && matches!(operation, Operation::Hash { .. }) {
+            error = Some(DiskFaultKind::Io);
+            self.faults.count(Fault::ReadFails);
+        }
+        // The first seeder's disk loses nothing: else a piece might be lost to all.
+        let may_stray = index > 0 && error.is_none() && matches!(operation, Operation::Absorb { .. });
+        let astray = may_stray && self.strikes(Fault::Misdirected);
+        let Kind::Client(host) = &mut self.nodes[index].kind else { return None };
+        Some(if astray {
+            host.disk.run_astray(operation, &mut self.rng)
+        } else {
+            host.disk.run(operation, error, &mut self.rng)
+        })
     }
 
     pub(super) fn done(&mut self, index: NodeIndex, life: u32, op: OpId, outcome: Outcome) {
@@ -58,10 +77,17 @@ impl World {
             return;
         }
         self.host_mut(index).fetches.remove(&op);
+        if self.host(index).said_shut_down {
+            self.faults.count(Fault::StaleDone);
+        }
         self.tell(index, Event::Done { op, outcome });
     }
 
     fn tracker_fault(&mut self, n: usize) -> Option<Fault> {
+        if self.trackers[n].dead_until > self.now {
+            self.faults.count(Fault::TrackerDead);
+            return Some(Fault::TrackerDead);
+        }
         let fault = self.trackers[n].fault.filter(|_| self.faults.on)?;
         // Now and then even a bad tracker answers.
         if self.rng.below(4) == 0 {
@@ -81,9 +107,14 @@ impl World {
             return self.push(after, Later::Done { node: index, life, op, outcome });
         };
         let (fault, mood, from) = (self.tracker_fault(n), self.rng.next_u64(), *self.nodes[index].addr.ip());
-        if let Some((status, body)) = self.trackers[n].answer_http(from, &fetch.target, fault, mood) {
-            let outcome = Outcome::Fetch(Ok(FetchReply { status, body, ..FetchReply::default() }));
-            self.push(after, Later::Done { node: index, life, op, outcome });
+        let answer = match fault {
+            Some(Fault::TrackerDead) => Some(Err(LinkFault::Refused)),
+            fault => self.trackers[n].answer_http(from, &fetch.target, fault, mood).map(Ok),
+        };
+        if let Some(answer) = answer {
+            let short = |reply: &FetchReply| reply.body.len() <= fetch.max_body_bytes;
+            let answer = answer.and_then(|reply| if short(&reply) { Ok(reply) } else { Err(LinkFault::TooLarge) });
+            self.push(after, Later::Done { node: index, life, op, outcome: Outcome::Fetch(answer) });
         }
     }
 

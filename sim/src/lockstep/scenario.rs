@@ -2,6 +2,7 @@
 
 use super::faults::Fault;
 use super::link::Access;
+use super::node::address;
 use super::nth::Blow;
 use super::world::World;
 use crate::{content, random};
@@ -9,6 +10,7 @@ use sameseed_core::config::Config;
 use sameseed_core::rng::Rng;
 use sameseed_core::time::Duration;
 use std::fmt;
+use std::net::IpAddr;
 
 /// The most bytes of a torrent: keeps a seed quick.
 const MAX_BYTES: u64 = 3 << 20;
@@ -26,6 +28,10 @@ pub struct Client {
     pub upload_slots: usize,
     /// Nodes it knows by hand.
     pub peers: Vec<usize>,
+    /// It knows its own address.
+    pub knows_itself: bool,
+    /// It had everything, and then this happened before it started.
+    pub start: Option<Fault>,
 }
 
 /// A scenario.
@@ -72,6 +78,17 @@ const VICES: &[Fault] = &[
     Fault::SilentHolder,
     Fault::NeverReads,
     Fault::Flood,
+    Fault::DuplicateBlock,
+    Fault::FalseHave,
+    Fault::ChokedRequests,
+    Fault::WrongInfoHash,
+    Fault::CancelRaces,
+    Fault::HalfBlock,
+    Fault::FastAbuse,
+    Fault::CopiedId,
+    Fault::HugeExtended,
+    Fault::KeepAliveFlood,
+    Fault::OddMessages,
 ];
 const TRACKER_FAULTS: &[Fault] = &[
     Fault::TrackerHangs,
@@ -80,7 +97,17 @@ const TRACKER_FAULTS: &[Fault] = &[
     Fault::TrackerOurselves,
     Fault::TrackerZero,
     Fault::TrackerLossy,
+    Fault::TrackerEmpty,
+    Fault::TrackerMillion,
+    Fault::TrackerFails,
+    Fault::TrackerLoop,
+    Fault::TrackerExtras,
+    Fault::TrackerGzip,
 ];
+/// What only a tracker that speaks HTTP can do.
+const HTTP_ONLY: &[Fault] = &[Fault::TrackerLoop, Fault::TrackerExtras, Fault::TrackerGzip];
+/// What a client may find on its disk when it starts.
+const STARTS: &[Fault] = &[Fault::FileMissing, Fault::FileLonger, Fault::FileGarbage];
 /// Faults of the world, and the most that each strikes, in 1/1000 per occasion.
 const RATES: &[(Fault, u64)] = &[
     (Fault::ShortRead, 300),
@@ -102,6 +129,26 @@ const RATES: &[(Fault, u64)] = &[
     (Fault::LateTick, 200),
     (Fault::TimeJump, 100),
     (Fault::LateDrain, 100),
+    (Fault::ShortWrite, 300),
+    (Fault::Squeeze, 200),
+    (Fault::Burst, 200),
+    (Fault::OneWay, 200),
+    (Fault::NewAddress, 150),
+    (Fault::CrossDial, 1),
+    (Fault::DiskDead, 100),
+    (Fault::ReadFails, 300),
+    (Fault::Leaving, 150),
+    (Fault::Batched, 100),
+    (Fault::TwoTicks, 200),
+    (Fault::TrackerDead, 20),
+];
+/// What breaks a disk unnoticed. Rarer: it excuses the host that it strikes from telling the truth.
+const DAMAGES: &[(Fault, u64)] = &[
+    (Fault::Misdirected, 30),
+    (Fault::BitRot, 200),
+    (Fault::FileChanged, 100),
+    (Fault::FileCut, 100),
+    (Fault::FileGone, 100),
 ];
 
 fn pick<T: Copy>(rng: &mut Rng, from: &[T]) -> T {
@@ -111,7 +158,15 @@ fn pick<T: Copy>(rng: &mut Rng, from: &[T]) -> T {
 impl Client {
     /// A client that has nothing, on a quick network; it knows the first client.
     pub fn leecher() -> Self {
-        Client { seeder: false, access: Access::default(), pool_blocks: 64, upload_slots: 4, peers: vec![0] }
+        Client {
+            seeder: false,
+            access: Access::default(),
+            pool_blocks: 64,
+            upload_slots: 4,
+            peers: vec![0],
+            knows_itself: false,
+            start: None,
+        }
     }
 
     /// A client that has everything, and knows nobody.
@@ -155,16 +210,29 @@ impl Scenario {
         let vices = pick(rng, &[0, 0, 1, 1, 2, 3]);
         let hostile: Vec<Fault> = (0..vices).map(|_| pick(rng, VICES)).collect();
         let (seeders, leechers) = (1 + rng.below(2) as usize, pick(rng, &[1, 3, 6, 7, 8, 9, 10, 12]));
-        let trackers = (0..rng.below(3)).map(|_| (rng.below(2) == 0, Some(pick(rng, TRACKER_FAULTS))));
+        let trackers = (0..rng.below(3)).map(|_| {
+            let mut fault = pick(rng, TRACKER_FAULTS);
+            if fault == Fault::TrackerMillion && rng.below(4) > 0 {
+                // Rarer than others: thousands of dials make a run slow.
+                fault = Fault::TrackerEmpty;
+            }
+            (rng.below(2) == 0 && !HTTP_ONLY.contains(&fault), Some(fault))
+        });
         let mut trackers: Vec<_> = trackers.collect();
         if !trackers.is_empty() || rng.below(2) == 0 {
             trackers.push((rng.below(2) == 0, None));
         }
-        let rates = RATES.iter().filter_map(|(fault, most)| {
-            let rate = 1 + rng.below(*most);
-            (rng.below(3) == 0).then_some((*fault, rate))
-        });
-        let rates = rates.collect();
+        // Some scenarios are wilder than others.
+        let one_in = pick(rng, &[2, 4, 8]);
+        let mut rates = Vec::new();
+        for (list, one_in) in [(RATES, one_in), (DAMAGES, 3 * one_in)] {
+            for (fault, most) in list {
+                let rate = 1 + rng.below(*most);
+                if rng.below(one_in) == 0 {
+                    rates.push((*fault, rate));
+                }
+            }
+        }
         let by_hand = trackers.is_empty();
         let nodes = seeders + leechers + hostile.len();
         let mut clients = Vec::new();
@@ -193,7 +261,8 @@ impl Scenario {
     /// How many kinds of faults may strike.
     pub fn kinds(&self) -> usize {
         let trackers = self.trackers.iter().filter(|(_, fault)| fault.is_some());
-        self.rates.len() + self.hostile.len() + trackers.count()
+        let starts = self.clients.iter().filter(|client| client.start.is_some());
+        self.rates.len() + self.hostile.len() + trackers.count() + starts.count()
     }
 
     /// How many pieces there are.
@@ -210,9 +279,15 @@ impl Scenario {
             world.add_tracker(*udp, *fault);
         }
         for client in &self.clients {
-            let config =
-                Config { pool_blocks: client.pool_blocks, upload_slots: client.upload_slots, ..Config::default() };
-            world.add_host_at(client.access, client.seeder, config, &client.peers);
+            let index = world.clients().len();
+            let own_ips = if client.knows_itself { vec![IpAddr::V4(*address(index).ip())] } else { Vec::new() };
+            let (pool_blocks, upload_slots) = (client.pool_blocks, client.upload_slots);
+            let config = Config { pool_blocks, upload_slots, own_ips, ..Config::default() };
+            let full = client.seeder || client.start.is_some();
+            world.add_host_at(client.access, full, config, &client.peers);
+            if let Some(fault) = client.start {
+                world.spoil_start(index, fault);
+            }
         }
         self.hostile.iter().for_each(|vice| _ = world.add_hostile(*vice));
         for (fault, rate) in &self.rates {
@@ -240,6 +315,8 @@ fn draw_client(rng: &mut Rng, index: usize, seeders: usize, by_hand: bool, nodes
         pool_blocks: pick(rng, &[1, 4, 16, 64, 256]),
         upload_slots: pick(rng, &[1, 2, 4, 8]),
         peers,
+        knows_itself: rng.below(2) == 0,
+        start: (index > 0 && rng.below(12) == 0).then(|| pick(rng, STARTS)),
     }
 }
 
@@ -253,10 +330,10 @@ impl fmt::Display for Scenario {
             let nat = if nat { " NAT" } else { "" };
             let (pool, slots, peers) = (client.pool_blocks, client.upload_slots, &client.peers);
             let (up, down) = (up_per_s >> 10, down_per_s >> 10);
-            write!(
-                f,
-                "{role} {latency:?}+{jitter:?} {up}/{down} KiB/s{nat} pool {pool} slots {slots} knows {peers:?}; "
-            )?;
+            let itself = if client.knows_itself { " and itself" } else { "" };
+            let start = client.start.map_or(String::new(), |fault| format!(", {}", fault.name()));
+            write!(f, "{role} {latency:?}+{jitter:?} {up}/{down} KiB/s{nat} pool {pool} slots {slots} ")?;
+            write!(f, "knows {peers:?}{itself}{start}; ")?;
         }
         let names: Vec<&str> = self.hostile.iter().map(|vice| vice.name()).collect();
         write!(f, "hostile {names:?}{}; trackers ", if self.hostile_stay { " stay" } else { "" })?;

@@ -14,13 +14,27 @@ use std::net::SocketAddr;
 impl World {
     pub(super) fn begin_talk(&mut self, index: NodeIndex, conn: ConnId, dialed: bool) {
         let info_hash = *self.metainfo.info_hash.wire_bytes();
+        let stolen = self.steal_id(index, conn);
         let Kind::Hostile { vice, talks } = &mut self.nodes[index].kind else { return };
         let mut peer_id = *b"-XX0001-hostile-0000";
         peer_id[19] = index as u8;
+        if *vice == Fault::CopiedId {
+            peer_id = stolen;
+        }
         let mut talk = Talk::new(*vice, peer_id, info_hash, dialed);
         let reply = talk.connected();
         talks.insert(conn, talk);
         self.reply(index, conn, reply);
+    }
+
+    /// The peer id of whoever is at the other end, or of any client.
+    fn steal_id(&mut self, index: NodeIndex, conn: ConnId) -> [u8; 20] {
+        let clients = self.clients();
+        let (own, any) = (self.rng.below(3) == 0, clients[self.rng.below(clients.len() as u64) as usize]);
+        let (link, side) = self.nodes[index].conns[&conn];
+        let other = self.links[&link][1 - side].node;
+        let from = if own && clients.contains(&other) { other } else { any };
+        self.host(from).engine.peer_id().0
     }
 
     pub(super) fn deliver_hostile(&mut self, link: LinkId, side: usize) {

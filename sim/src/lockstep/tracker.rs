@@ -1,6 +1,8 @@
 //! Trackers in bytes: what they answer is read by the production decoders. Written by hand from BEP 3, 15 and 23, not with the production encoder.
 
 use super::faults::Fault;
+use sameseed_core::event::FetchReply;
+use sameseed_core::time::Instant;
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -22,6 +24,8 @@ pub(super) struct Tracker {
     pub(super) udp: bool,
     /// What it does wrong while faults are on.
     pub(super) fault: Option<Fault>,
+    /// Until then nobody answers, whatever heals.
+    pub(super) dead_until: Instant,
     peers: BTreeSet<SocketAddrV4>,
 }
 
@@ -31,7 +35,13 @@ pub(super) type Mood = u64;
 impl Tracker {
     /// The n-th tracker.
     pub(super) fn new(n: usize, udp: bool, fault: Option<Fault>) -> Self {
-        Tracker { ip: Ipv4Addr::new(90, 0, 0, n as u8 + 1), udp, fault, peers: BTreeSet::new() }
+        Tracker {
+            ip: Ipv4Addr::new(90, 0, 0, n as u8 + 1),
+            udp,
+            fault,
+            dead_until: Instant::ZERO,
+            peers: BTreeSet::new(),
+        }
     }
 
     /// Its URL.
@@ -55,35 +65,66 @@ impl Tracker {
         self.peers.retain(|peer| *peer.ip() != ip);
     }
 
-    /// Status and body of the answer to `GET target`; `None` when there is none.
+    /// The answer to `GET target`; `None` when there is none.
     pub(super) fn answer_http(
         &mut self,
         from: Ipv4Addr,
         target: &str,
         fault: Option<Fault>,
         mood: Mood,
-    ) -> Option<(u16, Vec<u8>)> {
+    ) -> Option<FetchReply> {
         let value = |name: &str| target.split(['?', '&']).find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
         let port = value("port")?.parse().ok()?;
         let leaving = value("event") == Some("stopped");
-        let peers = self.announced(from, port, leaving, fault == Some(Fault::TrackerOurselves));
+        let mut peers = self.announced(from, port, leaving, fault == Some(Fault::TrackerOurselves));
+        match fault {
+            Some(Fault::TrackerEmpty) => peers.clear(),
+            // Some less than a mebibyte of them, which is read, or more, which is not.
+            Some(Fault::TrackerMillion) => {
+                peers = strangers(if mood.is_multiple_of(2) { 170_000 } else { 200_000 }, mood)
+            }
+            _ => {}
+        }
         let interval = if fault == Some(Fault::TrackerZero) { 0 } else { INTERVAL_S };
         let mut body = format!("d8:intervali{interval}e5:peers{}:", peers.len()).into_bytes();
         body.extend(peers);
+        let mut reply = FetchReply { status: 200, ..FetchReply::default() };
+        if fault == Some(Fault::TrackerExtras) {
+            body.extend(b"10:tracker id6:\x00&=%\xff 15:warning message20:\x1b[31mnot so \xc3\x28often\n");
+        }
         body.push(b'e');
         match fault {
             Some(Fault::TrackerHangs) => return None,
-            Some(Fault::TrackerRefuses) if mood.is_multiple_of(2) => return Some((503, Vec::new())),
-            Some(Fault::TrackerRefuses) => body = b"d14:failure reason9:not todaye".to_vec(),
+            Some(Fault::TrackerRefuses) => (reply.status, body) = ([503, 404, 500][(mood % 3) as usize], Vec::new()),
+            Some(Fault::TrackerFails) if mood.is_multiple_of(3) => {
+                body = b"d14:failure reason9:not today8:retry in5:nevere".to_vec();
+            }
+            Some(Fault::TrackerFails) => body = b"d14:failure reason9:not todaye".to_vec(),
             Some(Fault::TrackerMalformed) => match mood % 4 {
                 0 => body.truncate((mood / 4) as usize % body.len()),
                 1 => body = b"<html>".to_vec(),
                 2 => body.clear(),
                 _ => body = b"d8:intervali-5e5:peers3:abce".to_vec(),
             },
+            Some(Fault::TrackerLoop) => {
+                (reply.status, body) = ([301, 302, 307][(mood % 3) as usize], Vec::new());
+                // To itself, or to the same with more behind it.
+                reply.location =
+                    Some(if mood.is_multiple_of(2) { target.to_owned() } else { format!("{target}&again=1") });
+            }
+            Some(Fault::TrackerGzip) => {
+                reply.gzip = true;
+                match mood % 3 {
+                    // Not gzip at all; a header and nonsense; a stored block that claims more than there is.
+                    0 => {}
+                    1 => body = [b"\x1f\x8b\x08\0\0\0\0\0\0\0", &mood.to_le_bytes()[..]].concat(),
+                    _ => body = [b"\x1f\x8b\x08\0\0\0\0\0\0\0\x01\xff\xff\0\0", &body[..]].concat(),
+                }
+            }
             _ => {}
         }
-        Some((200, body))
+        reply.body = body;
+        Some(reply)
     }
 
     /// The answer to a datagram; `None` when there is none.
@@ -98,12 +139,21 @@ impl Tracker {
         let long = |at: usize| Some(u64::from(word(at)?) << 32 | u64::from(word(at + 4)?));
         let transaction = word(12)?.to_be_bytes();
         let error = |text: &str| [&3u32.to_be_bytes()[..], &transaction, text.as_bytes()].concat();
+        if fault == Some(Fault::TrackerDead) {
+            return None;
+        }
         let mut answer = match (word(8)?, long(0)?) {
             (0, PROTOCOL) => [&0u32.to_be_bytes()[..], &transaction, &CONNECTION.to_be_bytes()].concat(),
             (1, CONNECTION) if asked.len() >= 98 => {
                 let port = u16::from_be_bytes([asked[96], asked[97]]);
                 let ourselves = fault == Some(Fault::TrackerOurselves);
-                let peers = self.announced(*from.ip(), port, word(80)? == 3, ourselves);
+                let mut peers = self.announced(*from.ip(), port, word(80)? == 3, ourselves);
+                match fault {
+                    Some(Fault::TrackerEmpty) => peers.clear(),
+                    // As many as fit into a datagram.
+                    Some(Fault::TrackerMillion) => peers = strangers(10_900, mood),
+                    _ => {}
+                }
                 let interval = if fault == Some(Fault::TrackerZero) { 0 } else { INTERVAL_S };
                 let numbers = [interval, 1, 1].map(u32::to_be_bytes).concat();
                 [&1u32.to_be_bytes()[..], &transaction, &numbers, &peers].concat()
@@ -112,10 +162,16 @@ impl Tracker {
         };
         match fault {
             Some(Fault::TrackerHangs | Fault::TrackerLossy) => return None,
-            Some(Fault::TrackerRefuses) => answer = error("not today"),
+            Some(Fault::TrackerRefuses | Fault::TrackerFails) => answer = error("not today"),
             Some(Fault::TrackerMalformed) => answer.truncate(mood as usize % answer.len()),
             _ => {}
         }
         Some(answer)
     }
+}
+
+/// Addresses where nobody lives.
+fn strangers(count: u32, mood: Mood) -> Vec<u8> {
+    let first = 0x6e00_0000 + (mood as u32 & 0xff_ffff);
+    (first..first + count).flat_map(|ip| [&ip.to_be_bytes()[..], &6881u16.to_be_bytes()].concat()).collect()
 }

@@ -69,6 +69,8 @@ pub(super) struct Wire {
     new_blocks: Vec<Range>,
     /// A block came that was asked for.
     delivered: bool,
+    /// Refused by a dishonest peer before they were seen to be asked for: the request may have been waiting to be drained.
+    refused: BTreeSet<Range>,
     /// Requests of theirs that have not been answered.
     owed: BTreeMap<Range, Owed>,
     /// Requests of theirs that they cancelled and did not repeat.
@@ -145,7 +147,7 @@ impl Wire {
                     self.cancelled.insert(range);
                 }
             }
-            NaiveMessage::RejectRequest { index, begin, length } => _ = self.asked.remove(&(index, begin, length)),
+            NaiveMessage::RejectRequest { index, begin, length } => self.hear_reject((index, begin, length)),
             _ => {}
         }
     }
@@ -215,6 +217,12 @@ impl Wire {
     /// Blocks that came since the last call.
     pub(super) fn take_new_blocks(&mut self) -> Vec<Range> {
         std::mem::take(&mut self.new_blocks)
+    }
+
+    fn hear_reject(&mut self, range: Range) {
+        if !self.asked.remove(&range) && !self.honest {
+            self.refused.insert(range);
+        }
     }
 
     /// The engine sent bytes.
@@ -300,6 +308,9 @@ impl Wire {
         }
         if self.said_have.contains(&piece) {
             return Err((Check::PossibleRequest, format!("{range:?} is had")));
+        }
+        if self.refused.remove(&range) {
+            return Ok(());
         }
         if !self.asked.insert(range) && !late {
             return Err((Check::AskedOnce, format!("{range:?}")));

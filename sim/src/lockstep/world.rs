@@ -23,7 +23,7 @@ use sameseed_core::id::{ConnId, OpId};
 use sameseed_core::metainfo::Metainfo;
 use sameseed_core::rng::{Rng, Seed};
 use sameseed_core::time::{Duration, Instant};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, SocketAddrV4};
 use std::rc::Rc;
 
@@ -101,6 +101,11 @@ pub(super) enum Later {
     },
     Restart {
         node: NodeIndex,
+    },
+    /// A program that was told to stop ends.
+    Exit {
+        node: NodeIndex,
+        life: u32,
     },
     /// Something may go wrong.
     Chaos,
@@ -197,12 +202,15 @@ impl World {
             access,
             kind,
             conns: BTreeMap::new(),
-            dialing: BTreeSet::new(),
+            dialing: BTreeMap::new(),
             uplink: Uplink::default(),
             alive: true,
             life: 0,
             accepted: 0,
             dialed: 0,
+            former: Vec::new(),
+            squeezed: None,
+            leaving: false,
         });
     }
 
@@ -313,7 +321,7 @@ impl World {
             }
         }
         let node = &mut self.nodes[index];
-        (node.alive, node.life) = (false, node.life + 1);
+        (node.alive, node.life, node.leaving) = (false, node.life + 1, false);
         node.dialing.clear();
         node.uplink.ready.clear();
         if let Kind::Client(host) = &mut node.kind {
@@ -383,6 +391,7 @@ impl World {
             Later::Closed { link, side, fault } => self.closed(link, side, fault),
             Later::ServeFailed { node, conn, fault } => {
                 if self.close_end(node, conn) {
+                    self.faults.count(Fault::ReadFails);
                     self.tell(node, Event::ServeFailed { conn, fault });
                 }
             }
@@ -395,6 +404,7 @@ impl World {
             }
             Later::Second { node } => self.second(node),
             Later::Restart { node } => self.restart(node),
+            Later::Exit { node, life } => self.exit(node, life),
             Later::Chaos => self.chaos(),
         }
         true
