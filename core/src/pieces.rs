@@ -503,3 +503,6 @@ impl Pieces {
         assert!(self.wanting.iter().all(|piece| self.open.contains_key(piece)), "blocks are picked of open pieces");
     }
 }
+
+#[cfg(test)]
+mod tests;

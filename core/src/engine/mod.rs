@@ -4,7 +4,7 @@
 
 mod incoming;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::action::{Action, Destination, Notice, Segment, TxBatch};
 use crate::block::BlockPool;
