@@ -37,6 +37,14 @@ impl Bans {
         }
     }
 
+    /// Checks by recount what is kept. For tests and simulators.
+    ///
+    /// # Panics
+    /// With the law that is broken.
+    pub(crate) fn check_invariants(&self) {
+        assert!(self.hosts.len() <= MAX_HOSTS, "the banned are bounded");
+    }
+
     /// Whether connections from and to `addr` are refused.
     pub(crate) fn contains(&self, addr: SocketAddr) -> bool {
         match self.hosts.get(&addr.ip()) {

@@ -102,11 +102,6 @@ impl Candidates {
         if !self.any_useless {
             return false;
         }
-        let uselessness = |c: &Candidate| match c.state {
-            State::Never => u32::MAX,
-            State::Waiting { .. } if c.source != Source::Hand => c.failures,
-            State::Waiting { .. } | State::Linked(_) => 0,
-        };
         let worst = self.known.iter().map(|(addr, c)| (uselessness(c), *addr)).max();
         let worst = worst.filter(|(uselessness, _)| *uselessness > 0).map(|(_, addr)| addr);
         self.any_useless = worst.is_some();
@@ -177,10 +172,39 @@ impl Candidates {
         self.known.retain(|addr, c| !banned(*addr) || !matches!(c.state, State::Waiting { .. }));
     }
 
+    /// The connections over which addresses are in use.
+    pub(crate) fn links(&self) -> impl Iterator<Item = ConnId> {
+        self.known.values().filter_map(|c| if let State::Linked(conn) = c.state { Some(conn) } else { None })
+    }
+
+    /// Checks by recount what is kept. For tests and simulators.
+    ///
+    /// # Panics
+    /// With the law that is broken.
+    pub(crate) fn check_invariants(&self) {
+        assert!(self.known.len() <= MAX_CANDIDATES, "addresses are bounded");
+        let waiting = self.known.iter().filter_map(|(addr, c)| match c.state {
+            State::Waiting { at, turn } => Some((at, turn, *addr)),
+            _ => None,
+        });
+        assert!(self.queue == waiting.collect(), "each waiting address stands in the queue once");
+        let useless = self.known.values().any(|candidate| uselessness(candidate) > 0);
+        assert!(self.any_useless || !useless, "an address past use is known to be there");
+    }
+
     fn unqueue(&mut self, addr: SocketAddr) {
         if let Some(Candidate { state: State::Waiting { at, turn }, .. }) = self.known.get(&addr) {
             self.queue.remove(&(*at, *turn, addr));
         }
+    }
+}
+
+/// How little would be lost with an address; what was named by hand, or is in use, stays.
+fn uselessness(candidate: &Candidate) -> u32 {
+    match candidate.state {
+        State::Never => u32::MAX,
+        State::Waiting { .. } if candidate.source != Source::Hand => candidate.failures,
+        State::Waiting { .. } | State::Linked(_) => 0,
     }
 }
 

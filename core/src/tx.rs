@@ -77,6 +77,16 @@ impl TxQueue {
         payload
     }
 
+    /// Checks by recount what is kept. For tests and simulators.
+    ///
+    /// # Panics
+    /// With the law that is broken.
+    pub(crate) fn check_invariants(&self) {
+        let unflushed = self.unflushed.iter().map(|(len, _)| len).sum::<u64>();
+        assert_eq!(self.unflushed_bytes, unflushed, "unflushed bytes equal a recount");
+        assert!(self.batch.len_bytes() <= unflushed, "what waits for the driver is not yet flushed");
+    }
+
     fn count(&mut self, len: u64, payload: bool) {
         self.unflushed_bytes += len;
         match self.unflushed.back_mut() {

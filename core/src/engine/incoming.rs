@@ -27,19 +27,22 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
-    pub(super) fn len(&self) -> usize {
-        self.waiting.len()
+    fn put(&mut self, shared: &mut Shared, peer: Peer) {
+        self.waiting.insert(peer.conn, peer);
+        shared.unnamed = self.waiting.len();
     }
 
-    pub(super) fn remove(&mut self, conn: ConnId) {
-        self.waiting.remove(&conn);
+    pub(super) fn take(&mut self, shared: &mut Shared, conn: ConnId) -> Option<Peer> {
+        let peer = self.waiting.remove(&conn);
+        shared.unnamed = self.waiting.len();
+        peer
     }
 
     /// Who makes way for a new one from `host`: of too many the oldest, its own before those of others.
     fn pick_oldest(&self, host: IpAddr) -> Option<ConnId> {
         let mut own = self.waiting.values().filter(|peer| peer.addr.ip() == host);
         let oldest_own = own.next().filter(|_| own.count() + 1 >= MAX_WAITING_PER_HOST);
-        let oldest = || self.waiting.values().next().filter(|_| self.len() >= MAX_WAITING);
+        let oldest = || self.waiting.values().next().filter(|_| self.waiting.len() >= MAX_WAITING);
         oldest_own.or_else(oldest).map(|peer| peer.conn)
     }
 
@@ -47,19 +50,32 @@ impl Incoming {
         self.waiting.values().map(|peer| peer.stage_since + config.handshake_timeout).next()
     }
 
+    /// Checks by recount what is kept. For tests and simulators.
+    ///
+    /// # Panics
+    /// With the law that is broken.
+    pub(super) fn check_invariants(&self, shared: &Shared) {
+        assert!(self.waiting.len() <= MAX_WAITING, "who has not named a torrent is one of few");
+        assert_eq!(shared.unnamed, self.waiting.len(), "connections without a torrent equal a recount");
+        let is_linked = |conn| shared.conns.contains_key(conn);
+        assert!(!self.waiting.keys().any(is_linked), "who has not named a torrent belongs to none");
+    }
+
     pub(super) fn close_late(&mut self, now: Instant, shared: &mut Shared) {
         while let Some((conn, peer)) = self.waiting.first_key_value() {
+            let conn = *conn;
             if peer.stage_since + shared.config.handshake_timeout > now {
                 return;
             }
-            shared.close(*conn, PeerFault::HandshakeTimeout.into());
-            self.waiting.pop_first();
+            shared.close(conn, PeerFault::HandshakeTimeout.into());
+            self.take(shared, conn);
         }
     }
 
     pub(super) fn close_all(&mut self, shared: &mut Shared) {
-        while let Some((conn, _)) = self.waiting.pop_first() {
+        while let Some(conn) = self.waiting.keys().next().copied() {
             shared.close(conn, CloseReason::Stopped);
+            self.take(shared, conn);
         }
     }
 }
@@ -70,7 +86,7 @@ impl Engine {
         let refusal = match () {
             () if self.stopping => Some(CloseReason::Stopped),
             () if shared.bans.contains(from) => Some(CloseReason::Banned),
-            () if shared.conns.len() + self.incoming.len() >= shared.config.max_connections => Some(CloseReason::Full),
+            () if shared.connections() >= shared.config.max_connections => Some(CloseReason::Full),
             () => None,
         };
         if let Some(reason) = refusal {
@@ -78,17 +94,17 @@ impl Engine {
             return;
         }
         if let Some(oldest) = self.incoming.pick_oldest(from.ip()) {
-            self.incoming.remove(oldest);
+            self.incoming.take(shared, oldest);
             shared.close(oldest, CloseReason::Full);
         }
         let mut peer = Peer::new(conn, from, now, Stage::Handshaking);
         shared.grant_first_read(&mut peer);
-        self.incoming.waiting.insert(conn, peer);
+        self.incoming.put(shared, peer);
         self.timers.set(TimerKind::Incoming, self.incoming.next_deadline(&shared.config));
     }
 
     pub(super) fn handle_received(&mut self, now: Instant, conn: ConnId, bytes: &[u8]) {
-        let Some(mut peer) = self.incoming.waiting.remove(&conn) else {
+        let Some(mut peer) = self.incoming.take(&mut self.shared, conn) else {
             self.with_torrent_of(conn, |torrent, shared| torrent.handle_received(now, shared, conn, bytes));
             return;
         };
@@ -96,7 +112,7 @@ impl Engine {
         let handshake = match peer.decoder.next(&mut rest) {
             Ok(Some(Item::Handshake(handshake))) => Ok(handshake),
             Ok(_) => {
-                self.incoming.waiting.insert(conn, peer);
+                self.incoming.put(&mut self.shared, peer);
                 return;
             }
             Err(fault) => Err(fault.into()),

@@ -31,10 +31,10 @@ fn complaint(check: impl FnOnce()) -> Option<String> {
     words.lines().next().map(String::from)
 }
 
-/// The words of all assertions in the functions `check_invariants` of a source.
+/// The words of all assertions in the functions `check_…` of a source.
 fn laws_of(source: &str) -> BTreeSet<String> {
     let mut laws = BTreeSet::new();
-    for body in source.split("fn check_invariants").skip(1) {
+    for body in source.split("fn check_").skip(1) {
         let body = body.split("\n    }\n").next().unwrap_or_default();
         let asserted: Vec<&str> = body.split("assert").skip(1).collect();
         laws.extend(asserted.iter().filter_map(|rest| rest.split('"').nth(1)).map(String::from));
