@@ -13,6 +13,7 @@ use crate::time::Instant;
 use crate::torrent::Shared;
 use crate::wire::{Handshake, Item};
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
 /// How many may wait for a handshake at a time; the oldest makes way for a new one, so that silent ones cannot lock others out.
@@ -20,7 +21,7 @@ const MAX_WAITING: usize = 64;
 /// How many of them may come from one host, so that one host alone pushes out only itself.
 const MAX_WAITING_PER_HOST: usize = 16;
 
-/// The waiting connections. Numbers of accepted connections grow, so the first is the oldest.
+/// The waiting connections. Their numbers need not come in order.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Incoming {
     waiting: BTreeMap<ConnId, Peer>,
@@ -40,14 +41,21 @@ impl Incoming {
 
     /// Who makes way for a new one from `host`: of too many the oldest, its own before those of others.
     fn pick_oldest(&self, host: IpAddr) -> Option<ConnId> {
-        let mut own = self.waiting.values().filter(|peer| peer.addr.ip() == host);
-        let oldest_own = own.next().filter(|_| own.count() + 1 >= MAX_WAITING_PER_HOST);
-        let oldest = || self.waiting.values().next().filter(|_| self.waiting.len() >= MAX_WAITING);
-        oldest_own.or_else(oldest).map(|peer| peer.conn)
+        let own = || self.waiting.values().filter(|peer| peer.addr.ip() == host);
+        let oldest_of = |peers: &mut dyn Iterator<Item = &Peer>| {
+            peers.min_by_key(|peer| (peer.stage_since, peer.conn)).map(|peer| peer.conn)
+        };
+        if own().count() >= MAX_WAITING_PER_HOST {
+            oldest_of(&mut own())
+        } else if self.waiting.len() >= MAX_WAITING {
+            oldest_of(&mut self.waiting.values())
+        } else {
+            None
+        }
     }
 
     pub(super) fn next_deadline(&self, config: &Config) -> Option<Instant> {
-        self.waiting.values().map(|peer| peer.stage_since + config.handshake_timeout).next()
+        self.waiting.values().map(|peer| peer.stage_since + config.handshake_timeout).min()
     }
 
     /// Checks by recount what is kept. For tests and simulators.
@@ -62,11 +70,9 @@ impl Incoming {
     }
 
     pub(super) fn close_late(&mut self, now: Instant, shared: &mut Shared) {
-        while let Some((conn, peer)) = self.waiting.first_key_value() {
-            let conn = *conn;
-            if peer.stage_since + shared.config.handshake_timeout > now {
-                return;
-            }
+        let timeout = shared.config.handshake_timeout;
+        let late = self.waiting.values().filter(|peer| peer.stage_since + timeout <= now).map(|peer| peer.conn);
+        for conn in late.collect::<Vec<_>>() {
             shared.close(conn, PeerFault::HandshakeTimeout.into());
             self.take(shared, conn);
         }
