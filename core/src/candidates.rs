@@ -219,6 +219,7 @@ fn is_unicast(ip: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::tests::breaches::check_breaches;
     use crate::rng::Stream;
     use core::net::Ipv4Addr;
 
@@ -324,5 +325,29 @@ mod tests {
             c.add(Instant::ZERO, SocketAddr::from((Ipv4Addr::from_bits(0x0a00_0000 + n), 6881)), Source::Tracker);
         }
         assert_eq!(c.waiting(), MAX_CANDIDATES);
+    }
+
+    #[test]
+    fn each_law_is_seen_to_be_broken() {
+        let intact = || {
+            let mut c = candidates();
+            c.add(Instant::ZERO, addr(2000), Source::Tracker);
+            c
+        };
+        check_breaches(
+            include_str!("candidates.rs"),
+            intact,
+            Candidates::check_invariants,
+            &[
+                ("addresses are bounded", |c| {
+                    let never = Candidate { state: State::Never, failures: 0, source: Source::Tracker };
+                    c.known.extend((0..MAX_CANDIDATES as u16).map(|n| (addr(3000 + n), never)));
+                }),
+                ("each waiting address stands in the queue once", |c| c.queue.clear()),
+                ("an address past use is known to be there", |c| {
+                    c.known.values_mut().for_each(|candidate| candidate.failures = 1);
+                }),
+            ],
+        );
     }
 }

@@ -71,6 +71,7 @@ impl<K: Ord + Copy> Timers<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::tests::breaches::check_breaches;
     use alloc::vec::Vec;
     use proptest::prelude::*;
 
@@ -143,5 +144,20 @@ mod tests {
         timers.set(1, Some(Instant::ZERO));
         timers.set(1, None);
         assert_eq!(timers.pop_due(Instant::from_secs(1)), None);
+    }
+
+    #[test]
+    fn each_law_is_seen_to_be_broken() {
+        let intact = || {
+            let mut timers = Timers::default();
+            timers.set('a', Some(Instant::ZERO));
+            timers
+        };
+        check_breaches(
+            include_str!("timers.rs"),
+            intact,
+            Timers::check_invariants,
+            &[("each deadline stands in the queue once", |timers| timers.queue.clear())],
+        );
     }
 }

@@ -138,3 +138,36 @@ impl Engine {
         torrent.adopt(now, &mut self.shared, peer, theirs)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tests::breaches::check_breaches;
+    use crate::id::{PeerId, TorrentId};
+
+    fn put(state: &mut (Incoming, Shared), n: u64) {
+        let addr = SocketAddr::from(([10, 0, 0, 1], 2000));
+        state.0.put(&mut state.1, Peer::new(ConnId::accepted(n), addr, Instant::ZERO, Stage::Handshaking));
+    }
+
+    #[test]
+    fn each_law_is_seen_to_be_broken() {
+        let intact = || {
+            let mut state = (Incoming::default(), Shared::new(Config::default(), PeerId([0; 20])));
+            put(&mut state, 0);
+            state
+        };
+        check_breaches(
+            include_str!("incoming.rs"),
+            intact,
+            |(incoming, shared)| incoming.check_invariants(shared),
+            &[
+                ("who has not named a torrent is one of few", |state| (0..=64).for_each(|n| put(state, n))),
+                ("connections without a torrent equal a recount", |state| state.1.unnamed += 1),
+                ("who has not named a torrent belongs to none", |state| {
+                    state.1.conns.insert(ConnId::accepted(0), TorrentId(1));
+                }),
+            ],
+        );
+    }
+}

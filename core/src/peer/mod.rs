@@ -271,3 +271,6 @@ impl Peer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

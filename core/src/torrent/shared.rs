@@ -200,3 +200,30 @@ impl Shared {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tests::breaches::check_breaches;
+
+    #[test]
+    fn each_law_is_seen_to_be_broken() {
+        let intact = || {
+            let mut shared = Shared::new(Config::default(), PeerId([0; 20]));
+            let torrent = TorrentId(1);
+            shared.submit(torrent, Purpose::Sync, Operation::Sync { torrent });
+            shared
+        };
+        check_breaches(
+            include_str!("shared.rs"),
+            intact,
+            Shared::check_invariants,
+            &[
+                ("writes under way equal a recount", |shared| shared.absorbing += 1),
+                ("syncs under way equal a recount", |shared| shared.syncing = 0),
+                ("dials under way are bounded", |shared| shared.half_open = shared.config.max_half_open + 1),
+                ("connections are bounded", |shared| shared.unnamed = shared.config.max_connections + 1),
+            ],
+        );
+    }
+}
