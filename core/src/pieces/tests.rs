@@ -32,7 +32,7 @@ enum Op {
 
 fn op() -> impl Strategy<Value = Op> {
     let (piece, block) = (|| 0u32..4, || 0..MAX_RUN_BLOCKS + 8);
-    let count = prop_oneof![3 => 1u32..4, 1 => Just(RUN_BLOCKS), 1 => Just(MAX_RUN_BLOCKS + 8)];
+    let count = prop_oneof![8 => 1u32..3, 1 => Just(RUN_BLOCKS), 1 => Just(MAX_RUN_BLOCKS + 8)];
     let accept = (piece(), block(), count, 0u64..3, proptest::bool::weighted(0.95));
     prop_oneof![
         4 => (piece(), proptest::option::of(0u64..3)).prop_map(|(piece, lease)| Op::Open { piece, lease }),
@@ -41,7 +41,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (piece(), block()).prop_map(|(piece, block)| Op::Unrequest(piece, block)),
         8 => accept.prop_map(|(piece, first, count, from, good)| Op::Accept { piece, first, count, from, good }),
         8 => (piece(), any::<bool>()).prop_map(|(piece, spill)| Op::Store { piece, spill }),
-        8 => (any::<usize>(), proptest::bool::weighted(0.95)).prop_map(|(which, ok)| Op::Done { which, ok }),
+        5 => (any::<usize>(), proptest::bool::weighted(0.97)).prop_map(|(which, ok)| Op::Done { which, ok }),
         2 => piece().prop_map(Op::Judge),
         1 => piece().prop_map(Op::Lose),
         1 => piece().prop_map(Op::Check),
@@ -441,6 +441,7 @@ proptest! {
         ops in proptest::collection::vec(op(), 0..120),
     ) {
         let mut world = World::new(shape);
+        (0..shape.0).for_each(|piece| world.take(Op::Open { piece, lease: None }));
         for op in ops {
             world.take(op);
             world.check();
