@@ -37,6 +37,14 @@ impl Bans {
         }
     }
 
+    /// Checks by recount what is kept. For tests and simulators.
+    ///
+    /// # Panics
+    /// With the law that is broken.
+    pub(crate) fn check_invariants(&self) {
+        assert!(self.hosts.len() <= MAX_HOSTS, "the banned are bounded");
+    }
+
     /// Whether connections from and to `addr` are refused.
     pub(crate) fn contains(&self, addr: SocketAddr) -> bool {
         match self.hosts.get(&addr.ip()) {
@@ -50,6 +58,7 @@ impl Bans {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::tests::breaches::check_breaches;
 
     #[test]
     fn the_second_offence_bans_the_whole_host() {
@@ -60,5 +69,18 @@ mod tests {
         assert!(bans.contains(addr(1, 2000)) && !bans.contains(addr(1, 2001)));
         bans.add(addr(1, 2001));
         assert!(bans.contains(addr(1, 2002)) && !bans.contains(addr(2, 2000)));
+    }
+
+    #[test]
+    fn each_law_is_seen_to_be_broken() {
+        check_breaches(
+            include_str!("bans.rs"),
+            Bans::default,
+            Bans::check_invariants,
+            &[("the banned are bounded", |bans| {
+                let hosts = (0..=MAX_HOSTS as u32).map(|n| IpAddr::from(n.to_be_bytes()));
+                bans.hosts = hosts.map(|host| (host, Ban::Host)).collect();
+            })],
+        );
     }
 }

@@ -55,6 +55,16 @@ impl Blame {
         }
     }
 
+    /// Everyone who is named here.
+    pub(crate) fn conns(&self) -> impl Iterator<Item = ConnId> {
+        self.suspects.iter().chain(self.failed.values().flatten()).copied()
+    }
+
+    /// Pieces that failed and were not verified since.
+    pub(crate) fn failed(&self) -> impl Iterator<Item = PieceIndex> {
+        self.failed.keys().copied()
+    }
+
     /// A connection is gone.
     pub(crate) fn forget(&mut self, conn: ConnId) {
         self.suspects.remove(&conn);

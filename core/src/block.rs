@@ -127,6 +127,69 @@ impl BlockPool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::tests::breaches::check_breaches;
+    use proptest::prelude::*;
+
+    #[derive(Clone, Debug)]
+    enum Op {
+        Reserve,
+        Unreserve,
+        Take(u32),
+        GiveBack(usize),
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        prop_oneof![
+            4 => Just(Op::Reserve),
+            1 => Just(Op::Unreserve),
+            3 => (0..=BLOCK_LEN).prop_map(Op::Take),
+            2 => (0usize..8).prop_map(Op::GiveBack),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn the_pool_behaves_like_two_counters_and_a_row(
+            capacity in 0usize..6,
+            ops in proptest::collection::vec(op(), 0..80),
+        ) {
+            let mut pool = BlockPool::new(capacity);
+            let (mut reserved, mut most_out) = (0, 0);
+            // Blocks that are out, with the byte that each was filled with.
+            let mut row: Vec<(Block, u8)> = Vec::new();
+            for (stamp, op) in (0u8..).zip(ops) {
+                match op {
+                    Op::Reserve => {
+                        let room = reserved + row.len() < capacity;
+                        prop_assert_eq!(pool.reserve(), room);
+                        reserved += usize::from(room);
+                    }
+                    Op::Unreserve if reserved > 0 => {
+                        pool.unreserve();
+                        reserved -= 1;
+                    }
+                    Op::Take(len) if reserved > 0 => {
+                        let mut block = pool.take(len);
+                        prop_assert_eq!(block.len(), len as usize);
+                        block.fill(stamp);
+                        row.push((block, stamp));
+                        reserved -= 1;
+                    }
+                    Op::GiveBack(n) if !row.is_empty() => {
+                        let (block, stamp) = row.remove(n % row.len());
+                        prop_assert!(block.iter().all(|byte| *byte == stamp), "nobody else wrote into it");
+                        pool.give_back(block);
+                    }
+                    _ => {}
+                }
+                most_out = most_out.max(row.len());
+                pool.check_invariants();
+                prop_assert_eq!((pool.reserved(), pool.out(), pool.capacity()), (reserved, row.len(), capacity));
+                prop_assert_eq!(pool.free(), capacity - reserved - row.len());
+                prop_assert_eq!(pool.out + pool.idle.len(), most_out, "as many buffers as were out at once");
+            }
+        }
+    }
 
     #[test]
     fn reservations_and_blocks_share_one_capacity() {
@@ -137,5 +200,27 @@ mod tests {
         pool.unreserve();
         pool.give_back(block);
         assert_eq!(pool.free(), 2);
+    }
+
+    #[test]
+    fn each_law_is_seen_to_be_broken() {
+        let intact = || {
+            let mut pool = BlockPool::new(2);
+            assert!(pool.reserve() && pool.reserve());
+            let _block = pool.take(1);
+            pool
+        };
+        check_breaches(
+            include_str!("block.rs"),
+            intact,
+            BlockPool::check_invariants,
+            &[
+                ("no more buffers were made than the pool has", |pool| {
+                    let bytes = vec![0; 1].into_boxed_slice();
+                    pool.idle.extend([Block { bytes: bytes.clone(), len: 0 }, Block { bytes, len: 0 }]);
+                }),
+                ("no more is promised than the pool has", |pool| pool.reserved += 1),
+            ],
+        );
     }
 }

@@ -102,11 +102,6 @@ impl Candidates {
         if !self.any_useless {
             return false;
         }
-        let uselessness = |c: &Candidate| match c.state {
-            State::Never => u32::MAX,
-            State::Waiting { .. } if c.source != Source::Hand => c.failures,
-            State::Waiting { .. } | State::Linked(_) => 0,
-        };
         let worst = self.known.iter().map(|(addr, c)| (uselessness(c), *addr)).max();
         let worst = worst.filter(|(uselessness, _)| *uselessness > 0).map(|(_, addr)| addr);
         self.any_useless = worst.is_some();
@@ -177,10 +172,39 @@ impl Candidates {
         self.known.retain(|addr, c| !banned(*addr) || !matches!(c.state, State::Waiting { .. }));
     }
 
+    /// The connections over which addresses are in use.
+    pub(crate) fn links(&self) -> impl Iterator<Item = ConnId> {
+        self.known.values().filter_map(|c| if let State::Linked(conn) = c.state { Some(conn) } else { None })
+    }
+
+    /// Checks by recount what is kept. For tests and simulators.
+    ///
+    /// # Panics
+    /// With the law that is broken.
+    pub(crate) fn check_invariants(&self) {
+        assert!(self.known.len() <= MAX_CANDIDATES, "addresses are bounded");
+        let waiting = self.known.iter().filter_map(|(addr, c)| match c.state {
+            State::Waiting { at, turn } => Some((at, turn, *addr)),
+            _ => None,
+        });
+        assert!(self.queue == waiting.collect(), "each waiting address stands in the queue once");
+        let useless = self.known.values().any(|candidate| uselessness(candidate) > 0);
+        assert!(self.any_useless || !useless, "an address past use is known to be there");
+    }
+
     fn unqueue(&mut self, addr: SocketAddr) {
         if let Some(Candidate { state: State::Waiting { at, turn }, .. }) = self.known.get(&addr) {
             self.queue.remove(&(*at, *turn, addr));
         }
+    }
+}
+
+/// How little would be lost with an address; what was named by hand, or is in use, stays.
+fn uselessness(candidate: &Candidate) -> u32 {
+    match candidate.state {
+        State::Never => u32::MAX,
+        State::Waiting { .. } if candidate.source != Source::Hand => candidate.failures,
+        State::Waiting { .. } | State::Linked(_) => 0,
     }
 }
 
@@ -195,6 +219,7 @@ fn is_unicast(ip: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::tests::breaches::check_breaches;
     use crate::rng::Stream;
     use core::net::Ipv4Addr;
 
@@ -300,5 +325,29 @@ mod tests {
             c.add(Instant::ZERO, SocketAddr::from((Ipv4Addr::from_bits(0x0a00_0000 + n), 6881)), Source::Tracker);
         }
         assert_eq!(c.waiting(), MAX_CANDIDATES);
+    }
+
+    #[test]
+    fn each_law_is_seen_to_be_broken() {
+        let intact = || {
+            let mut c = candidates();
+            c.add(Instant::ZERO, addr(2000), Source::Tracker);
+            c
+        };
+        check_breaches(
+            include_str!("candidates.rs"),
+            intact,
+            Candidates::check_invariants,
+            &[
+                ("addresses are bounded", |c| {
+                    let never = Candidate { state: State::Never, failures: 0, source: Source::Tracker };
+                    c.known.extend((0..MAX_CANDIDATES as u16).map(|n| (addr(3000 + n), never)));
+                }),
+                ("each waiting address stands in the queue once", |c| c.queue.clear()),
+                ("an address past use is known to be there", |c| {
+                    c.known.values_mut().for_each(|candidate| candidate.failures = 1);
+                }),
+            ],
+        );
     }
 }

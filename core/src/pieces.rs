@@ -306,6 +306,16 @@ impl OpenPiece {
         self.operations == 0
     }
 
+    /// Operations of it that are under way.
+    pub(crate) fn operations(&self) -> u32 {
+        self.operations
+    }
+
+    /// Whether its hash is at the disk.
+    pub(crate) fn is_hashing(&self) -> bool {
+        self.hash_out
+    }
+
     /// Who sent its blocks.
     pub(crate) fn senders(&self) -> &[ConnId] {
         &self.senders
@@ -503,3 +513,6 @@ impl Pieces {
         assert!(self.wanting.iter().all(|piece| self.open.contains_key(piece)), "blocks are picked of open pieces");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -40,6 +40,40 @@ impl Rate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec::Vec;
+    use proptest::prelude::*;
+
+    /// The mean in closed form: of up to four seconds the plain one; from the fifth on each new second weighs a quarter of all before.
+    fn mean(seconds: &[u64]) -> f64 {
+        let n = seconds.len();
+        let weight = |i: usize| match n {
+            0..=4 => 1.0 / n as f64,
+            _ if i < 4 => 0.25 * 0.75_f64.powi(n as i32 - 4),
+            _ => 0.25 * 0.75_f64.powi((n - 1 - i) as i32),
+        };
+        seconds.iter().enumerate().map(|(i, bytes)| *bytes as f64 * weight(i)).sum()
+    }
+
+    proptest! {
+        #[test]
+        fn the_rate_is_the_weighed_mean_of_all_seconds(
+            seconds in proptest::collection::vec(proptest::collection::vec(0u64..1 << 32, 0..4), 0..60),
+        ) {
+            let mut rate = Rate::default();
+            let mut sums: Vec<u64> = Vec::new();
+            for parts in seconds {
+                let before = rate.per_second();
+                parts.iter().for_each(|bytes| rate.add(*bytes));
+                prop_assert_eq!(rate.per_second(), before, "it changes with the second only");
+                rate.tick();
+                sums.push(parts.iter().sum());
+                prop_assert_eq!(rate.total(), sums.iter().sum::<u64>());
+                // Four steps of rounding down by 1/256 each, at most, and the last one to whole bytes.
+                let (shown, exact) = (rate.per_second() as f64, mean(&sums));
+                prop_assert!(shown <= exact + 0.01 && shown > exact - 1.03, "{shown} instead of {exact}");
+            }
+        }
+    }
 
     #[test]
     fn a_steady_flow_shows_its_rate_from_the_first_second_and_dies_away() {

@@ -39,6 +39,25 @@ impl<K: Ord + Copy> Timers<K> {
         self.queue.first().copied()
     }
 
+    /// The deadline of `key`.
+    pub(crate) fn get(&self, key: K) -> Option<Instant> {
+        self.at.get(&key).copied()
+    }
+
+    /// All keys with a deadline.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = K> {
+        self.at.keys().copied()
+    }
+
+    /// Checks by recount what is kept. For tests and simulators.
+    ///
+    /// # Panics
+    /// With the law that is broken.
+    pub(crate) fn check_invariants(&self) {
+        let queued: BTreeSet<(Instant, K)> = self.at.iter().map(|(key, at)| (*at, *key)).collect();
+        assert!(queued == self.queue, "each deadline stands in the queue once");
+    }
+
     /// Takes out the earliest key whose deadline has come.
     pub(crate) fn pop_due(&mut self, now: Instant) -> Option<K> {
         let (at, key) = self.next()?;
@@ -52,6 +71,59 @@ impl<K: Ord + Copy> Timers<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::tests::breaches::check_breaches;
+    use alloc::vec::Vec;
+    use proptest::prelude::*;
+
+    #[derive(Clone, Debug)]
+    enum Op {
+        Set(u8, Option<Instant>),
+        PopDue(Instant),
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        let at = || (0u64..12).prop_map(Instant::from_secs);
+        prop_oneof![
+            3 => (0u8..6, proptest::option::weighted(0.8, at())).prop_map(|(key, at)| Op::Set(key, at)),
+            1 => at().prop_map(Op::PopDue),
+        ]
+    }
+
+    /// Every deadline that is left, in the order in which it fires.
+    fn drained(timers: &Timers<u8>) -> Vec<(Instant, u8)> {
+        let mut timers = timers.clone();
+        let end = Instant::from_micros(u64::MAX);
+        core::iter::from_fn(|| timers.next().filter(|(_, key)| timers.pop_due(end) == Some(*key))).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn the_table_behaves_like_a_row_that_is_sorted_each_time(ops in proptest::collection::vec(op(), 0..80)) {
+            let mut timers = Timers::default();
+            let mut row: Vec<(Instant, u8)> = Vec::new();
+            for op in ops {
+                match op {
+                    Op::Set(key, at) => {
+                        timers.set(key, at);
+                        row.retain(|(_, other)| *other != key);
+                        row.extend(at.map(|at| (at, key)));
+                    }
+                    Op::PopDue(now) => {
+                        let due = row.first().copied().filter(|(at, _)| *at <= now);
+                        prop_assert_eq!(timers.pop_due(now), due.map(|(_, key)| key));
+                        row.retain(|entry| Some(*entry) != due);
+                    }
+                }
+                row.sort_unstable();
+                timers.check_invariants();
+                prop_assert_eq!(timers.next(), row.first().copied());
+                prop_assert_eq!(drained(&timers), row.clone());
+                for key in 0..6 {
+                    prop_assert_eq!(timers.get(key), row.iter().find(|(_, other)| *other == key).map(|(at, _)| *at));
+                }
+            }
+        }
+    }
 
     #[test]
     fn a_moved_deadline_fires_once() {
@@ -72,5 +144,20 @@ mod tests {
         timers.set(1, Some(Instant::ZERO));
         timers.set(1, None);
         assert_eq!(timers.pop_due(Instant::from_secs(1)), None);
+    }
+
+    #[test]
+    fn each_law_is_seen_to_be_broken() {
+        let intact = || {
+            let mut timers = Timers::default();
+            timers.set('a', Some(Instant::ZERO));
+            timers
+        };
+        check_breaches(
+            include_str!("timers.rs"),
+            intact,
+            Timers::check_invariants,
+            &[("each deadline stands in the queue once", |timers| timers.queue.clear())],
+        );
     }
 }

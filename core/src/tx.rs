@@ -77,6 +77,16 @@ impl TxQueue {
         payload
     }
 
+    /// Checks by recount what is kept. For tests and simulators.
+    ///
+    /// # Panics
+    /// With the law that is broken.
+    pub(crate) fn check_invariants(&self) {
+        let unflushed = self.unflushed.iter().map(|(len, _)| len).sum::<u64>();
+        assert_eq!(self.unflushed_bytes, unflushed, "unflushed bytes equal a recount");
+        assert!(self.batch.len_bytes() <= unflushed, "what waits for the driver is not yet flushed");
+    }
+
     fn count(&mut self, len: u64, payload: bool) {
         self.unflushed_bytes += len;
         match self.unflushed.back_mut() {
@@ -89,6 +99,7 @@ impl TxQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::tests::breaches::check_breaches;
     use crate::id::PieceIndex;
 
     #[test]
@@ -103,5 +114,23 @@ mod tests {
         assert_eq!(tx.flushed(5 + 13 + 40), 40);
         assert_eq!(tx.flushed(60), 60);
         assert_eq!(tx.unflushed_bytes(), 0);
+    }
+
+    #[test]
+    fn each_law_is_seen_to_be_broken() {
+        let intact = || {
+            let mut tx = TxQueue::default();
+            tx.push(&Message::Choke);
+            tx
+        };
+        check_breaches(
+            include_str!("tx.rs"),
+            intact,
+            TxQueue::check_invariants,
+            &[
+                ("unflushed bytes equal a recount", |tx| tx.unflushed_bytes += 1),
+                ("what waits for the driver is not yet flushed", |tx| _ = tx.flushed(1)),
+            ],
+        );
     }
 }

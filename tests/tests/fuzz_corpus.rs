@@ -41,6 +41,14 @@ fn metainfo_seeds_hold() {
 }
 
 #[test]
+fn peer_session_seeds_hold() {
+    for (path, seed) in seeds("peer_session") {
+        println!("{}", path.display());
+        properties::peer_session::check(&seed);
+    }
+}
+
+#[test]
 fn tracker_reply_seeds_hold() {
     for (path, seed) in seeds("tracker_reply") {
         println!("{}", path.display());
@@ -60,6 +68,11 @@ proptest! {
     #[test]
     fn engine_ops_hold_for_random_steps(data in proptest::collection::vec(any::<u8>(), 0..2000)) {
         properties::engine_ops::check(&data);
+    }
+
+    #[test]
+    fn peer_session_holds_for_random_steps(data in proptest::collection::vec(any::<u8>(), 0..2000)) {
+        properties::peer_session::check(&data);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::rng::Rng;
 use crate::time::{Duration, Instant};
 use crate::tracker::http::Retry;
 use crate::tracker::{Announce, AnnounceKind, Reply};
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
 use attempt::{Attempt, Context, Progress};
@@ -162,6 +162,23 @@ impl Announcer {
     /// Whether a datagram may be an answer for this torrent. Cheap: a look at sender and transaction.
     pub(crate) fn expects_datagram(&self, from: SocketAddr, bytes: &[u8]) -> bool {
         self.attempts.iter().any(|attempt| attempt.expects(from, bytes))
+    }
+
+    /// The operations that it waits for.
+    pub(crate) fn requests(&self) -> impl Iterator<Item = RequestId> {
+        self.attempts.iter().filter_map(Attempt::request)
+    }
+
+    /// Checks by recount what is kept. For tests and simulators.
+    ///
+    /// # Panics
+    /// With the law that is broken.
+    pub(crate) fn check_invariants(&self) {
+        assert!(self.attempts.len() <= MAX_GOODBYES, "announces under way are bounded");
+        let asked: BTreeSet<usize> = self.attempts.iter().map(|attempt| attempt.tracker).collect();
+        assert_eq!(asked.len(), self.attempts.len(), "a tracker is told one thing at a time");
+        assert_eq!(self.timeout, self.next_timeout(), "the next look at trackers equals a recount");
+        assert!(self.outputs.is_empty(), "what the announcer wants done has been taken");
     }
 
     fn start(&mut self) {

@@ -3,6 +3,7 @@
 use super::attempt::MAX_REDIRECTS;
 use super::*;
 use crate::action::{Fetch, Operation};
+use crate::engine::tests::breaches::check_breaches;
 use crate::event::FetchReply;
 use crate::id::{InfoHash, PeerId};
 use crate::rng::{Rng, Stream};
@@ -810,4 +811,26 @@ fn late_and_unknown_completions_are_ignored() {
     let reply = FetchReply { status: 200, body: reply_body(), ..FetchReply::default() };
     world.tell(AnnounceEvent::Done { request: RequestId(0), outcome: Outcome::Fetch(Ok(reply)) });
     assert!(world.peers.is_empty());
+}
+
+#[test]
+fn each_law_is_seen_to_be_broken() {
+    let intact = || World::started(&[&["http://1.0.0.1/announce"]]).announcer;
+    check_breaches(
+        include_str!("mod.rs"),
+        intact,
+        Announcer::check_invariants,
+        &[
+            ("announces under way are bounded", |announcer| {
+                announcer.attempts = core::iter::repeat_n(announcer.attempts[0].clone(), MAX_GOODBYES + 1).collect();
+            }),
+            ("a tracker is told one thing at a time", |announcer| {
+                announcer.attempts.push(announcer.attempts[0].clone())
+            }),
+            ("the next look at trackers equals a recount", |announcer| announcer.timeout = None),
+            ("what the announcer wants done has been taken", |announcer| {
+                announcer.outputs.push_back(AnnounceOutput::Stopped);
+            }),
+        ],
+    );
 }

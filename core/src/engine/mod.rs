@@ -4,7 +4,7 @@
 
 mod incoming;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::action::{Action, Destination, Notice, Segment, TxBatch};
 use crate::block::BlockPool;
@@ -107,7 +107,7 @@ impl Engine {
                 self.with_torrent_of(conn, |torrent, shared| torrent.handle_flushed(now, shared, conn, bytes));
             }
             Event::Closed { conn, fault: _ } => {
-                self.incoming.remove(conn);
+                self.incoming.take(&mut self.shared, conn);
                 self.with_torrent_of(conn, |torrent, shared| torrent.handle_closed(now, shared, conn));
             }
             Event::ServeFailed { conn, fault } => {
@@ -155,7 +155,7 @@ impl Engine {
         let pool = &self.shared.pool;
         View {
             torrents: self.torrents.values().map(Torrent::view).collect(),
-            connections: (self.shared.conns.len() + self.incoming.len()) as u32,
+            connections: self.shared.connections() as u32,
             half_open: self.shared.half_open as u32,
             pool: (pool.capacity() as u32, pool.reserved() as u32, pool.out() as u32),
             operations: self.shared.operations() as u32,
@@ -175,11 +175,12 @@ impl Engine {
         if self.stopped {
             return;
         }
-        let pool = &self.shared.pool;
-        pool.check_invariants();
+        self.shared.check_invariants();
+        self.timers.check_invariants();
+        self.incoming.check_invariants(&self.shared);
         let (mut half_open, mut reserved, mut out) = (0, 0, 0);
         for (id, torrent) in &self.torrents {
-            torrent.check_invariants();
+            torrent.check_invariants(&self.shared);
             let census = torrent.census();
             (half_open, reserved, out) = (half_open + census.0, reserved + census.1, out + census.2);
             assert!(torrent.conns().all(|conn| self.shared.conns.get(&conn) == Some(id)), "a link has one torrent");
@@ -187,9 +188,37 @@ impl Engine {
         let linked: usize = self.torrents.values().map(|torrent| torrent.conns().count()).sum();
         assert_eq!(linked, self.shared.conns.len(), "links equal a recount");
         assert_eq!(half_open, self.shared.half_open, "dials under way equal a recount");
-        assert!(half_open <= self.shared.config.max_half_open, "dials under way are bounded");
-        assert_eq!(reserved, pool.reserved(), "a request has one reservation");
-        assert_eq!(out, pool.out(), "buffers are conserved");
+        assert_eq!(reserved, self.shared.pool.reserved(), "a request has one reservation");
+        assert_eq!(out, self.shared.pool.out(), "buffers are conserved");
+        self.check_timers();
+        self.check_sending();
+    }
+
+    fn check_timers(&self) {
+        // One that fires too early finds nothing to do; one that fires too late, or never, is a stall.
+        let fires =
+            |kind, wanted: Option<Instant>| wanted.is_none_or(|at| self.timers.get(kind).is_some_and(|t| t <= at));
+        for (id, torrent) in &self.torrents {
+            assert!(fires(TimerKind::Torrent(*id), torrent.next_tick()), "peers are looked at in time");
+            assert!(fires(TimerKind::Announce(*id), torrent.next_announce()), "trackers are looked at in time");
+        }
+        let deadline = self.incoming.next_deadline(&self.shared.config);
+        assert!(fires(TimerKind::Incoming, deadline), "who says nothing is closed in time");
+        assert_eq!(self.timers.get(TimerKind::Shutdown).is_some(), self.stopping, "only a shutdown has a deadline");
+        let alive = |kind| match kind {
+            TimerKind::Torrent(id) | TimerKind::Announce(id) => self.torrents.contains_key(&id),
+            TimerKind::Incoming | TimerKind::Shutdown => true,
+        };
+        assert!(self.timers.keys().all(alive), "a timer belongs to something alive");
+    }
+
+    fn check_sending(&self) {
+        let ready = self.shared.tx_ready.iter().copied().filter(|conn| self.shared.conns.contains_key(conn));
+        let mut ready: Vec<ConnId> = ready.collect();
+        ready.sort_unstable();
+        let mut announced: Vec<ConnId> = self.torrents.values().flat_map(Torrent::sending).collect();
+        announced.sort_unstable();
+        assert_eq!(ready, announced, "who has something to send is on the list once");
     }
 
     fn handle_command(&mut self, now: Instant, command: Command) {

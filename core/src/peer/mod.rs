@@ -10,15 +10,16 @@ pub(crate) use requests::{Arrival, Incoming, Outstanding};
 
 use crate::bitfield::Bitfield;
 use crate::id::{ConnId, PeerId, PieceIndex, TorrentId};
-use crate::pipeline::Pipeline;
+use crate::pipeline::{MAX_WINDOW, Pipeline};
 use crate::rate::Rate;
 use crate::time::Instant;
 use crate::tx::TxQueue;
 use crate::view::PeerView;
 use crate::wire::{BlockRequest, Decoder, Handshake, Message};
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::string::String;
 use core::net::SocketAddr;
+use requests::MAX_FORGOTTEN;
 
 /// Bytes the driver may read ahead of us: a few of its reads, so that a fast link never waits for a grant.
 pub(crate) const READ_GRANT_BYTES: u64 = 1024 * 1024;
@@ -223,6 +224,32 @@ impl Peer {
         self.upload_only || (self.has.is_full() && self.counted != Counted::No)
     }
 
+    /// Checks by recount what is kept. For tests and simulators.
+    ///
+    /// # Panics
+    /// With the law that is broken.
+    pub(crate) fn check_invariants(&self) {
+        self.tx.check_invariants();
+        assert!(self.requested.len() <= MAX_WINDOW as usize, "no more requests than the window");
+        assert!(self.forgotten.len() <= MAX_FORGOTTEN, "requests given up are remembered for a while only");
+        let arriving = self.incoming.iter().filter(|incoming| incoming.counted).map(|incoming| incoming.request);
+        let mut asked = BTreeSet::new();
+        for request in self.requested.iter().map(|outstanding| outstanding.request).chain(arriving) {
+            assert!(asked.insert(request), "a peer is asked for a block once");
+            assert!(self.has.get(request.piece), "a peer is asked for what it has");
+        }
+        if let Some(Incoming { request, block: Some(block), filled, counted, .. }) = &self.incoming {
+            assert!(block.len() == request.len as usize && *filled <= block.len(), "a block fits its buffer");
+            assert!(*counted || self.pipeline.is_snubbed(), "a block that is kept is counted, unless it is too slow");
+        }
+        assert!(!self.am_choking || self.uploads.is_empty(), "nothing waits for a peer that is choked");
+        assert!(
+            self.stage == Stage::Live || (self.requested.is_empty() && self.am_choking),
+            "nothing before handshakes"
+        );
+        assert_eq!(self.tx_announced, !self.tx.is_empty(), "who has something to send has said so");
+    }
+
     /// A picture of it.
     pub(crate) fn view(&self, torrent: TorrentId) -> PeerView {
         PeerView {
@@ -244,3 +271,6 @@ impl Peer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ use alloc::vec::Vec;
 /// Blocks that nobody asked for: this many end the connection. Races around cancel and choke explain a few at most.
 const MAX_UNREQUESTED_BLOCKS: u32 = 32;
 /// How many given-up requests are remembered: two full windows.
-const MAX_FORGOTTEN: usize = 2 * MAX_WINDOW as usize;
+pub(super) const MAX_FORGOTTEN: usize = 2 * MAX_WINDOW as usize;
 
 /// A request under way.
 #[derive(Clone, Copy, Debug)]

@@ -28,6 +28,11 @@ impl Check {
         self.under_way + self.preparing > 0
     }
 
+    /// Pieces being hashed, and preparations.
+    pub(super) fn under_way(&self) -> (u32, u32) {
+        (self.under_way, self.preparing)
+    }
+
     /// Pieces looked at.
     pub(super) fn checked(&self) -> u32 {
         self.next - self.under_way

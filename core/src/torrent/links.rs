@@ -36,7 +36,7 @@ impl Torrent {
             && self.dials_this_second < MAX_DIALS_PER_SECOND
             && self.peers.len() < shared.config.max_connections_per_torrent
             && self.peers.keys().filter(|conn| conn.is_dialed()).count() < ENOUGH_PEERS
-            && shared.conns.len() < shared.config.max_connections
+            && shared.connections() < shared.config.max_connections
         {
             if self.candidates.next_due().is_none_or(|due| due > now) {
                 return;

@@ -1,10 +1,12 @@
 //! One torrent: where the machines of floor 3 and the peers meet.
 //!
 //! Each file beside this one is a part of the torrent's life: `check` (what is on disk), `links` (connections), `receive` (bytes in),
-//! `request` (what to ask for), `store` (blocks to disk, verdicts), `upload` (what to give), `tracking` (announces).
+//! `request` (what to ask for), `store` (blocks to disk, verdicts), `upload` (what to give), `tracking` (announces); `laws`
+//! (what holds between any two events).
 //! Every method takes the time and what torrents share; none looks at a clock or at another torrent.
 
 mod check;
+mod laws;
 mod links;
 mod receive;
 mod request;
@@ -12,6 +14,9 @@ mod shared;
 mod store;
 mod tracking;
 mod upload;
+
+#[cfg(test)]
+pub(crate) mod tests;
 
 pub(crate) use shared::{Purpose, Shared};
 
@@ -21,20 +26,18 @@ use crate::blame::Blame;
 use crate::candidates::{Candidates, Source};
 use crate::event::{AddTorrent, Outcome};
 use crate::fault::DiskFault;
-use crate::id::{BLOCK_LEN, ConnId, PieceIndex, TorrentId};
+use crate::id::{ConnId, TorrentId};
 use crate::metainfo::Metainfo;
 use crate::peer::{Peer, Stage};
 use crate::picker::Picker;
 use crate::pieces::Pieces;
-use crate::pipeline::MAX_WINDOW;
 use crate::rate::Rate;
 use crate::rng::{Rng, Seed, Stream};
 use crate::time::{Duration, Instant};
 use crate::view::{PeerView, TorrentState, TorrentView};
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
-use request::may_ask;
 
 /// How often peers are looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -240,45 +243,6 @@ impl Torrent {
         }
     }
 
-    /// Checks by recount what is kept. For tests and simulators.
-    ///
-    /// # Panics
-    /// With the law that is broken.
-    pub(crate) fn check_invariants(&self) {
-        self.pieces.check_invariants();
-        self.picker.check_invariants();
-        let total = self.metainfo.layout.piece_count();
-        let known = self.picker.missing_count() + self.pieces.open_count() as u32 + self.pieces.have().count();
-        assert_eq!(known, total, "a piece is in exactly one state");
-        assert!(self.pieces.iter_open().all(|(piece, _)| !self.picker.is_missing(piece)), "no open piece is missing");
-        assert_eq!(self.sources, self.peers.values().filter(|p| may_ask(p)).count(), "sources equal a recount");
-        let mut asked: BTreeMap<(PieceIndex, u32), u32> = BTreeMap::new();
-        for peer in self.peers.values().filter(|peer| peer.stage == Stage::Live) {
-            let wanted = peer.has.iter_ones_not_in(self.pieces.have()).count() as u32;
-            assert_eq!(peer.wanted, wanted, "pieces wanted of a peer equal a recount");
-            assert_eq!(peer.am_interested, wanted > 0, "interested exactly when there is something to want");
-            assert!(peer.requested().len() <= MAX_WINDOW as usize, "no more requests than the window");
-            let arriving = peer.incoming().filter(|incoming| incoming.counted).map(|incoming| incoming.request);
-            let mut own = BTreeSet::new();
-            for request in peer.requested().map(|outstanding| outstanding.request).chain(arriving) {
-                assert!(own.insert(request), "a peer is asked for a block once");
-                assert!(peer.has.get(request.piece), "a peer is asked for what it has");
-                *asked.entry((request.piece, request.begin / BLOCK_LEN)).or_default() += 1;
-            }
-        }
-        for (piece, open) in self.pieces.iter_open() {
-            for block in 0..self.metainfo.layout.blocks_of(piece) {
-                let count = asked.remove(&(piece, block)).unwrap_or(0);
-                // A block that came from one peer may still be arriving from another.
-                assert!(open.asked(block).is_none_or(|n| n == count), "requests under way equal a recount");
-            }
-        }
-        let (pieces, buffers) = (self.pieces.have(), self.buffers());
-        assert!(asked.keys().all(|(piece, _)| pieces.get(*piece)), "nothing is asked for of a missing piece");
-        assert!(self.state != TorrentState::Stopped || self.peers.is_empty(), "a stopped torrent has no peers");
-        assert!(buffers == 0 || !self.check_only, "who only checks holds no buffers");
-    }
-
     /// Connections that are being dialled, requests under way, and buffers in use: to be compared with what is shared.
     pub(crate) fn census(&self) -> (usize, usize, usize) {
         let dialing = self.peers.values().filter(|peer| peer.stage == Stage::Dialing).count();
@@ -293,6 +257,11 @@ impl Torrent {
     /// Its connections.
     pub(crate) fn conns(&self) -> impl Iterator<Item = ConnId> {
         self.peers.keys().copied()
+    }
+
+    /// Connections with something to send.
+    pub(crate) fn sending(&self) -> impl Iterator<Item = ConnId> {
+        self.peers.values().filter(|peer| peer.tx_announced).map(|peer| peer.conn)
     }
 
     /// A picture of its peers.

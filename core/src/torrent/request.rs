@@ -15,11 +15,11 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 /// A block is asked of so many peers at most, in the end game: one who is slow and one who is not.
-const END_GAME_COPIES: u8 = 2;
+pub(super) const END_GAME_COPIES: u8 = 2;
 /// A piece that must have one author is given up to others after this long.
 const LEASE: Duration = Duration::from_secs(60);
 /// Open pieces of a torrent: each costs some bytes a block. The pool empties long before, but for pieces of one block.
-const MAX_OPEN_PIECES: usize = 4096;
+pub(super) const MAX_OPEN_PIECES: usize = 4096;
 /// Requests that each peer may have under way however many share the pool: fewer would leave it waiting for us.
 const MIN_SHARE: usize = 4;
 /// Pieces taken at random before the rarest come first: something complete to trade with, soon.
@@ -113,14 +113,17 @@ impl Torrent {
     /// An open piece with blocks that nobody was asked for. `orphan`: only one that no peer is at.
     fn pick_open_piece(&self, now: Instant, conn: ConnId, orphan: bool) -> Option<PieceIndex> {
         let peer = self.peers.get(&conn)?;
-        // A suspect fills its pieces alone.
-        if self.blame.is_suspect(conn) && !orphan {
+        // A suspect fills its pieces alone, or ends what nobody else could: half a piece must not wait for ever.
+        let suspect = self.blame.is_suspect(conn);
+        if suspect && !orphan {
             return None;
         }
+        let others_could =
+            |piece| self.peers.values().any(|p| may_ask(p) && p.has.get(piece) && !self.blame.is_suspect(p.conn));
         let candidates = self.pieces.iter_wanting().filter(|(piece, open)| {
             peer.has.get(*piece)
                 && !is_leased_to_other(open.lease, now, conn)
-                && (open.senders().is_empty() || !self.blame.is_suspect(conn))
+                && (!suspect || open.senders().iter().all(|sender| *sender == conn) || !others_could(*piece))
         });
         let mut fitting = candidates.map(|(piece, _)| piece);
         fitting.find(|piece| {

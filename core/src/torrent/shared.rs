@@ -59,6 +59,8 @@ pub(crate) struct Shared {
     pub datagrams: VecDeque<(SocketAddr, Vec<u8>)>,
     /// Which torrent each connection belongs to.
     pub conns: BTreeMap<ConnId, TorrentId>,
+    /// Connections that came in and have not yet named their torrent.
+    pub unnamed: usize,
     /// Dials under way.
     pub half_open: usize,
     /// Whose connections are refused.
@@ -83,6 +85,7 @@ impl Shared {
             tx_ready: VecDeque::new(),
             datagrams: VecDeque::new(),
             conns: BTreeMap::new(),
+            unnamed: 0,
             half_open: 0,
             bans: Bans::default(),
             operations: BTreeMap::new(),
@@ -130,6 +133,26 @@ impl Shared {
         self.operations.len()
     }
 
+    /// What the operations of one torrent are for.
+    pub(crate) fn purposes_of(&self, torrent: TorrentId) -> impl Iterator<Item = Purpose> {
+        self.operations.values().filter(move |(owner, _)| *owner == torrent).map(|(_, purpose)| *purpose)
+    }
+
+    /// Checks by recount what is kept. For tests and simulators.
+    ///
+    /// # Panics
+    /// With the law that is broken.
+    pub(crate) fn check_invariants(&self) {
+        self.pool.check_invariants();
+        self.bans.check_invariants();
+        let count = |is: fn(&Purpose) -> bool| self.operations.values().filter(|(_, purpose)| is(purpose)).count();
+        let absorbing = count(|purpose| matches!(purpose, Purpose::Absorb { .. }));
+        assert_eq!(self.absorbing as usize, absorbing, "writes under way equal a recount");
+        assert_eq!(self.syncing as usize, count(|p| matches!(p, Purpose::Sync)), "syncs under way equal a recount");
+        assert!(self.half_open <= self.config.max_half_open, "dials under way are bounded");
+        assert!(self.connections() <= self.config.max_connections, "connections are bounded");
+    }
+
     /// Whether blocks are on their way to the disk: their buffers will come home.
     pub(crate) fn is_absorbing(&self) -> bool {
         self.absorbing > 0
@@ -138,6 +161,11 @@ impl Shared {
     /// Whether something written is not yet safe.
     pub(crate) fn is_writing(&self) -> bool {
         self.absorbing + self.syncing > 0
+    }
+
+    /// How many connections there are, of whatever stage.
+    pub(crate) fn connections(&self) -> usize {
+        self.conns.len() + self.unnamed
     }
 
     /// A fresh number for a dial.
@@ -170,5 +198,32 @@ impl Shared {
             peer.tx_announced = true;
             self.tx_ready.push_back(peer.conn);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tests::breaches::check_breaches;
+
+    #[test]
+    fn each_law_is_seen_to_be_broken() {
+        let intact = || {
+            let mut shared = Shared::new(Config::default(), PeerId([0; 20]));
+            let torrent = TorrentId(1);
+            shared.submit(torrent, Purpose::Sync, Operation::Sync { torrent });
+            shared
+        };
+        check_breaches(
+            include_str!("shared.rs"),
+            intact,
+            Shared::check_invariants,
+            &[
+                ("writes under way equal a recount", |shared| shared.absorbing += 1),
+                ("syncs under way equal a recount", |shared| shared.syncing = 0),
+                ("dials under way are bounded", |shared| shared.half_open = shared.config.max_half_open + 1),
+                ("connections are bounded", |shared| shared.unnamed = shared.config.max_connections + 1),
+            ],
+        );
     }
 }

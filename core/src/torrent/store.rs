@@ -144,6 +144,10 @@ impl Torrent {
         if let Some(conn) = self.blame.piece_failed(piece, open.senders(), open.was_read_back()) {
             self.ban(now, shared, conn);
         }
+        // Who left before the verdict does not come back under this number: no suspicion is kept of it.
+        for gone in open.senders().iter().filter(|conn| !self.peers.contains_key(conn)) {
+            self.blame.forget(*gone);
+        }
     }
 
     /// One peer alone sent a bad piece: it is closed and refused, and with it whom its ban covers, unless they proved honest themselves.

@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 /// Requests that a peer may have waiting here; we announce it (BEP 10 `reqq`).
 pub(super) const MAX_QUEUED_REQUESTS: usize = 500;
 /// What is sent in spite of what we announced is borne up to here, then the connection ends: common clients ask for up to 2,000.
-const MAX_REQUESTS_BORNE: usize = 2000;
+pub(super) const MAX_REQUESTS_BORNE: usize = 2000;
 /// The longest request we answer: BEP 3's customary bound; everyone asks for 16 KiB.
 const MAX_REQUEST_LEN: u32 = 128 * 1024;
 /// Payload given to the driver and not yet taken by the network, per peer: enough for 100 MiB/s at 5 ms.

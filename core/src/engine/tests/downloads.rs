@@ -325,10 +325,94 @@ fn a_piece_that_only_a_gone_peer_might_fill_is_open_to_all_again() {
     world.say(b, &Message::Unchoke);
     world.serve(b, 3);
     assert!(world.notices.iter().any(|notice| matches!(notice, Notice::PieceFailed { .. })));
+    world.pass(Duration::from_secs(1));
     world.serve(b, 2);
+    assert_eq!(world.asked(b).len(), 2, "half of the second try is here");
     world.drop_link(b);
     world.say(a, &Message::Unchoke);
-    assert!(!world.asked(a).is_empty());
+    assert_eq!(world.asked(a).len(), 2, "a suspect too may end what nobody else could");
+    world.serve(a, 2);
+    assert!(complete(&world));
+    world.audit();
+}
+
+#[test]
+fn of_who_left_before_the_verdict_no_suspicion_is_kept() {
+    let mut world = World::new(2, PIECE, false, config());
+    world.disk_works = false;
+    let liar = world.seed(1, false);
+    world.say(liar, &Message::Unchoke);
+    let asked = world.asked(liar);
+    asked[..4].iter().for_each(|request| world.give_corrupt(liar, *request));
+    world.drop_link(liar);
+    // The harness recounts: only who is connected is suspected.
+    world.run_disk();
+    assert!(world.notices.iter().any(|notice| matches!(notice, Notice::PieceFailed { .. })));
+    world.audit();
+}
+
+#[test]
+fn a_lease_ends_with_its_holder_although_nothing_is_asked_of_it() {
+    let mut world = World::new(1, PIECE, false, Config { pool_blocks: 2, ..config() });
+    let (a, b) = (world.seed(1, false), world.seed(2, false));
+    world.say(a, &Message::Unchoke);
+    let first = world.asked(a)[0];
+    world.give_corrupt(a, first);
+    world.say(a, &Message::Choke);
+    world.say(b, &Message::Unchoke);
+    world.serve(b, 3);
+    assert!(world.notices.iter().any(|notice| matches!(notice, Notice::PieceFailed { .. })));
+    // The second try belongs to b alone. Its first two blocks take up the whole pool, at a disk that is slow.
+    world.pass(Duration::from_secs(1));
+    world.disk_works = false;
+    world.serve(b, 2);
+    assert_eq!((world.asked(b).len(), world.pool()), (0, (0, 2)));
+    world.drop_link(b);
+    world.run_disk();
+    world.disk_works = true;
+    world.say(a, &Message::Unchoke);
+    assert!(!world.asked(a).is_empty(), "nobody is waited for who is gone");
+    world.serve(a, 4);
+    assert!(complete(&world));
+    world.audit();
+}
+
+#[test]
+fn a_block_that_is_just_coming_when_its_piece_is_given_up_counts_no_more() {
+    let mut world = World::new(1, BLOCK_LEN, false, config());
+    let (liar, slow) = (world.seed(1, false), world.seed(2, false));
+    [liar, slow].iter().for_each(|conn| world.say(*conn, &Message::Unchoke));
+    let request = world.asked(slow)[0];
+    let bytes = world.block_bytes(request);
+    world.peers.get_mut(&slow).unwrap().asked.clear();
+    world.send_bytes(slow, &bytes[..5000]);
+    world.give_corrupt(liar, request);
+    assert!(world.closed.contains_key(&liar), "the piece failed");
+    assert_eq!(world.pool().1, 0, "the buffer of the rest is home");
+    // Opened anew: the block on its way is none of the piece's blocks.
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.asked(slow), [request]);
+    world.send_bytes(slow, &bytes[5000..]);
+    assert_eq!((world.torrent().have, world.asked(slow).len(), world.pool()), (0, 1, (1, 0)), "it is swallowed");
+    world.serve(slow, 1);
+    assert!(complete(&world));
+    world.audit();
+}
+
+#[test]
+fn a_block_taken_back_from_silent_peers_goes_to_one_who_is_not() {
+    let mut world = World::new(1, BLOCK_LEN, false, config());
+    let silent = [world.seed(1, false), world.seed(2, false)];
+    silent.iter().for_each(|conn| world.say(*conn, &Message::Unchoke));
+    assert!(silent.iter().all(|conn| world.asked(*conn).len() == 1), "each holds a copy of the one block");
+    let honest = world.seed(3, false);
+    world.say(honest, &Message::Unchoke);
+    assert!(world.asked(honest).is_empty());
+    world.pass(Duration::from_secs(31));
+    assert_eq!(world.asked(honest).len(), 1);
+    assert!(silent.iter().all(|conn| world.asked(*conn).is_empty()), "nothing more for those who kept us waiting");
+    world.serve(honest, 1);
+    assert!(complete(&world));
     world.audit();
 }
 

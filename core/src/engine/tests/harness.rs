@@ -207,11 +207,13 @@ impl World {
             }
             let mut batch = TxBatch::default();
             let mut sent = vec![];
+            let asked_before = self.count_asked();
             while let Some(to) = self.engine.poll_transmit(&mut batch) {
                 if let Destination::Conn(conn) = to {
                     sent.push((conn, self.hear(conn, &batch)));
                 }
             }
+            self.check_copies(&asked_before);
             if self.network_works {
                 sent.retain(|(conn, _)| self.peers.contains_key(conn));
                 idle &= sent.is_empty();
@@ -232,6 +234,21 @@ impl World {
         if let Some((at, kind)) = self.engine.poll_timeout() {
             assert!(at > self.now, "the timer {kind:?} spins at {at:?}, now {:?}", self.now);
         }
+    }
+
+    /// Of how many peers each block is asked.
+    fn count_asked(&self) -> BTreeMap<BlockRequest, u32> {
+        let mut asked = BTreeMap::new();
+        self.peers.values().flat_map(|peer| &peer.asked).for_each(|request| *asked.entry(*request).or_default() += 1);
+        asked
+    }
+
+    /// A block that one peer is asked for is asked of another only when every block that any peer has was asked for: in the end game.
+    fn check_copies(&self, before: &BTreeMap<BlockRequest, u32>) {
+        let asked = self.count_asked();
+        let copied = asked.iter().find(|(request, n)| **n > 1 && **n > before.get(request).copied().unwrap_or(0));
+        let unasked = copied.and_then(|_| self.engine.torrents[&TORRENT].find_unasked());
+        assert_eq!(unasked, None, "{copied:?} is asked for twice while this block of nobody");
     }
 
     fn act(&mut self, action: Action) {

@@ -4,12 +4,14 @@ use super::harness::{INFO_HASH, Said, World};
 use super::{block, config};
 use crate::action::CloseReason;
 use crate::config::Config;
-use crate::fault::PeerFault;
-use crate::id::{BLOCK_LEN, PeerId, PieceIndex};
+use crate::event::Event;
+use crate::fault::{LinkFault, PeerFault};
+use crate::id::{BLOCK_LEN, ConnId, PeerId, PieceIndex};
 use crate::time::Duration;
 use crate::wire::{Handshake, Message};
 use alloc::vec;
 use alloc::vec::Vec;
+use core::net::SocketAddr;
 
 const PIECE: u32 = 4 * BLOCK_LEN;
 
@@ -104,6 +106,20 @@ fn a_handshake_that_drips_is_given_ten_seconds_in_all() {
 }
 
 #[test]
+fn who_says_nothing_is_closed_in_time_although_numbers_come_out_of_order() {
+    let mut world = World::new(1, PIECE, false, config());
+    let [first, second] = [ConnId::accepted(7), ConnId::accepted(3)];
+    for conn in [first, second] {
+        world.handle(Event::Accepted { conn, from: SocketAddr::from(([10, 0, 1, 1], 50_000)) });
+        world.pass(Duration::from_secs(4));
+    }
+    world.handle(Event::Closed { conn: second, fault: LinkFault::Reset });
+    world.pass(Duration::from_secs(2));
+    assert_eq!(world.closed.get(&first).copied(), fault(PeerFault::HandshakeTimeout));
+    world.audit();
+}
+
+#[test]
 fn ten_thousand_silent_connections_of_one_host_keep_nobody_else_out() {
     let mut world = World::new(1, PIECE, false, config());
     let honest = world.accept(2);
@@ -121,7 +137,7 @@ fn ten_thousand_silent_connections_of_one_host_keep_nobody_else_out() {
 
 #[test]
 fn one_host_cannot_take_the_places_of_those_we_want_to_dial() {
-    let dialed = (1..=60).map(|host| core::net::SocketAddr::from(([10, 0, 2, host], 6881))).collect();
+    let dialed = (1..=60).map(|host| SocketAddr::from(([10, 0, 2, host], 6881))).collect();
     let mut world = World::with_peers(1, PIECE, false, config(), dialed);
     world.dials.clear();
     for n in 0..200 {

@@ -216,3 +216,16 @@ fn bytes_and_ends_of_links_that_are_gone_are_nothing() {
     assert!(world.closed.is_empty());
     world.audit();
 }
+
+#[test]
+fn who_came_in_and_says_nothing_counts_among_all_connections() {
+    let peers = (1..=10).map(addr).collect();
+    let mut world = World::with_peers(4, BLOCK_LEN, false, Config { max_connections: 4, ..config() }, vec![]);
+    let silent = [world.accept(50), world.accept(51)];
+    world.handle(Event::Command(Command::AddPeers { torrent: TORRENT, peers }));
+    assert_eq!((world.dials.len(), world.engine.view().connections), (2, 4), "two places are left to dial");
+    world.drop_link(silent[0]);
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.engine.view().connections, 4);
+    world.audit();
+}

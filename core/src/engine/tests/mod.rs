@@ -1,5 +1,6 @@
 //! The engine against peers whose every message is written by hand. A test's name is the law it shows.
 
+pub(crate) mod breaches;
 mod downloads;
 mod harness;
 mod hostile;

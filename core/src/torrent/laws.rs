@@ -1,0 +1,135 @@
+//! What holds of a torrent between any two events, by recount.
+//!
+//! For tests, simulators and fuzzers: it looks at everything, changes nothing, and decides nothing.
+
+use super::request::{END_GAME_COPIES, MAX_OPEN_PIECES, may_ask};
+use super::upload::MAX_REQUESTS_BORNE;
+use super::{Purpose, Shared, Torrent};
+use crate::id::{BLOCK_LEN, PieceIndex};
+use crate::peer::{Counted, Incoming, MAX_UNREAD_BYTES, Peer, READ_GRANT_BYTES};
+use crate::view::TorrentState;
+use alloc::collections::BTreeMap;
+use alloc::vec;
+
+/// What may wait for one peer at the end of an event: its end is decided between events, and one event answers one grant of its bytes.
+const MOST_UNFLUSHED_BYTES: u64 = MAX_UNREAD_BYTES + READ_GRANT_BYTES;
+
+impl Torrent {
+    /// Checks by recount what is kept. For tests and simulators.
+    ///
+    /// # Panics
+    /// With the law that is broken.
+    pub(crate) fn check_invariants(&self, shared: &Shared) {
+        self.pieces.check_invariants();
+        self.picker.check_invariants();
+        self.candidates.check_invariants();
+        self.announcer.check_invariants();
+        self.peers.values().for_each(Peer::check_invariants);
+        self.check_pieces();
+        self.check_peers(shared);
+        self.check_requests();
+        self.check_operations(shared);
+        assert!(self.state != TorrentState::Stopped || self.peers.is_empty(), "a stopped torrent has no peers");
+        assert!(self.buffers() == 0 || !self.check_only, "who only checks holds no buffers");
+    }
+
+    fn check_pieces(&self) {
+        let layout = &self.metainfo.layout;
+        let total = layout.piece_count();
+        let known = self.picker.missing_count() + self.pieces.open_count() as u32 + self.pieces.have().count();
+        assert_eq!(known, total, "a piece is in exactly one state");
+        assert!(self.pieces.iter_open().all(|(piece, _)| !self.picker.is_missing(piece)), "no open piece is missing");
+        assert!(self.pieces.open_count() <= MAX_OPEN_PIECES, "open pieces are bounded");
+        let leases = self.pieces.iter_open().filter_map(|(_, open)| open.lease);
+        assert!(leases.map(|(conn, _)| conn).all(|conn| self.peers.contains_key(&conn)), "a lease has a living holder");
+        assert!(
+            self.blame.failed().all(|piece| !self.pieces.have().get(piece)),
+            "what failed and was mended is forgiven"
+        );
+        let mut having = vec![0; total as usize];
+        for peer in self.peers.values() {
+            match peer.counted {
+                Counted::No => assert!(peer.has.is_empty_set(), "who has pieces stands in the rarity index"),
+                Counted::Complete => having.iter_mut().for_each(|peers| *peers += 1),
+                Counted::Partial => peer.has.iter_ones().for_each(|piece| having[piece.0 as usize] += 1),
+            }
+        }
+        let told = (0..total).map(|piece| self.picker.availability(PieceIndex(piece)));
+        assert!(told.eq(having.iter().copied()), "how many peers have a piece equals a recount");
+    }
+
+    fn check_peers(&self, shared: &Shared) {
+        let config = &shared.config;
+        assert!(self.peers.len() <= config.max_connections_per_torrent, "connections of a torrent are bounded");
+        assert_eq!(self.sources, self.peers.values().filter(|p| may_ask(p)).count(), "sources equal a recount");
+        let unchoked = self.peers.values().filter(|peer| !peer.am_choking).count();
+        assert!(unchoked <= config.upload_slots, "no more peers are unchoked than there are slots");
+        let is_linked = |conn| self.peers.contains_key(&conn);
+        assert!(self.candidates.links().all(is_linked), "an address in use has a link");
+        assert!(self.blame.conns().all(is_linked), "only who is connected is suspected");
+        for peer in self.peers.values() {
+            let wanted = peer.has.iter_ones_not_in(self.pieces.have()).count() as u32;
+            assert_eq!(peer.wanted, wanted, "pieces wanted of a peer equal a recount");
+            assert_eq!(peer.am_interested, wanted > 0, "interested exactly when there is something to want");
+            assert!(peer.tx.unflushed_bytes() <= MOST_UNFLUSHED_BYTES, "what waits for one peer is bounded");
+            assert!(peer.uploads.len() <= MAX_REQUESTS_BORNE, "what one peer asks for is bounded");
+            assert!(peer.uploads.iter().all(|r| self.pieces.have().get(r.piece)), "only what is verified is given");
+        }
+    }
+
+    /// How many peers are asked for each block, and from how many it is just coming.
+    fn check_requests(&self) {
+        let mut asked: BTreeMap<(PieceIndex, u32), (u32, u32)> = BTreeMap::new();
+        for peer in self.peers.values() {
+            for request in peer.requested().map(|outstanding| outstanding.request) {
+                asked.entry((request.piece, request.begin / BLOCK_LEN)).or_default().0 += 1;
+            }
+            if let Some(Incoming { request, counted: true, .. }) = peer.incoming() {
+                asked.entry((request.piece, request.begin / BLOCK_LEN)).or_default().1 += 1;
+            }
+        }
+        assert!(asked.values().all(|(n, _)| *n <= u32::from(END_GAME_COPIES)), "a block is asked of two peers at most");
+        for (piece, open) in self.pieces.iter_open() {
+            for block in 0..self.metainfo.layout.blocks_of(piece) {
+                let (requested, arriving) = asked.remove(&(piece, block)).unwrap_or_default();
+                match open.asked(block) {
+                    Some(n) => assert_eq!(n, requested + arriving, "requests under way equal a recount"),
+                    // A block that came from one peer may still be arriving from another.
+                    None => assert_eq!(requested, 0, "what is here is not asked for"),
+                }
+            }
+        }
+        let is_here = |piece: &PieceIndex| self.pieces.have().get(*piece);
+        assert!(asked.iter().all(|((piece, _), (n, _))| *n == 0 && is_here(piece)), "only open pieces are asked for");
+    }
+
+    fn check_operations(&self, shared: &Shared) {
+        let mut stores: BTreeMap<PieceIndex, (u32, u32)> = BTreeMap::new();
+        let (mut checks, mut preparing) = (0, 0);
+        let mut awaited = self.announcer.requests();
+        for purpose in shared.purposes_of(self.id) {
+            match purpose {
+                Purpose::Absorb { piece, hashing, .. } => {
+                    let (operations, hashes) = stores.entry(piece).or_default();
+                    (*operations, *hashes) = (*operations + 1, *hashes + u32::from(hashing));
+                }
+                Purpose::ReadBack { piece } => {
+                    let (operations, hashes) = stores.entry(piece).or_default();
+                    (*operations, *hashes) = (*operations + 1, *hashes + 1);
+                }
+                Purpose::Check(_) => checks += 1,
+                Purpose::Truncate | Purpose::Prepare => preparing += 1,
+                Purpose::Stat | Purpose::Sync | Purpose::Announce(_) => {}
+            }
+        }
+        for (piece, open) in self.pieces.iter_open() {
+            let (operations, hashes) = stores.remove(&piece).unwrap_or_default();
+            assert_eq!(open.operations(), operations, "disk operations of a piece equal a recount");
+            assert_eq!(u32::from(open.is_hashing()), hashes, "one operation at a time hashes a piece");
+        }
+        assert!(stores.is_empty(), "a disk operation on blocks has an open piece");
+        assert_eq!(self.check.under_way(), (checks, preparing), "operations of the check equal a recount");
+        let is_under_way = |request| shared.purposes_of(self.id).any(|purpose| purpose == Purpose::Announce(request));
+        assert!(awaited.all(is_under_way), "an announce waits for what is under way");
+    }
+}

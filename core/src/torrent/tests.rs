@@ -1,0 +1,133 @@
+//! What only a test asks of a torrent, and each of its laws broken by hand.
+
+use super::*;
+use crate::action::{Operation, TxBatch};
+use crate::event::Hashed;
+use crate::id::{BLOCK_LEN, OpId, PieceIndex};
+use crate::layout::Layout;
+use crate::wire::BlockRequest;
+use alloc::string::String;
+use alloc::vec;
+
+/// Nobody has this number.
+const NOBODY: ConnId = ConnId::dialed(99);
+/// The peers of the busy torrent, by how they came.
+const GIVER: ConnId = ConnId::accepted(0);
+const TAKER: ConnId = ConnId::accepted(1);
+const OTHER: ConnId = ConnId::accepted(2);
+
+/// A law, and what breaks it in the busy torrent of the engine's tests.
+type Breach = (&'static str, fn(&mut Torrent, &mut Shared));
+
+fn request(piece: u32) -> BlockRequest {
+    BlockRequest { piece: PieceIndex(piece), begin: 0, len: BLOCK_LEN }
+}
+
+fn peer(torrent: &mut Torrent, conn: ConnId) -> &mut Peer {
+    torrent.peers.get_mut(&conn).unwrap()
+}
+
+/// Ends every operation without a word to the torrent, and begins those anew whose purpose is kept.
+fn replace_operations(torrent: &Torrent, shared: &mut Shared, keep: impl Fn(Purpose) -> Option<Purpose>) {
+    let purposes: Vec<Purpose> =
+        (0..100).filter_map(|op| shared.finish(OpId(op))).map(|(_, purpose)| purpose).collect();
+    for purpose in purposes.into_iter().filter_map(keep) {
+        shared.submit(torrent.id, purpose, Operation::Sync { torrent: torrent.id });
+    }
+}
+
+pub(crate) const BREACHES: &[Breach] = &[
+    ("a piece is in exactly one state", |torrent, _| torrent.picker.insert(PieceIndex(0))),
+    ("no open piece is missing", |torrent, _| {
+        torrent.picker.insert(PieceIndex(1));
+        torrent.pieces.forget(PieceIndex(2), drop);
+    }),
+    ("open pieces are bounded", |torrent, _| {
+        let count = request::MAX_OPEN_PIECES as u32 + 1;
+        let file = (vec![String::from("file")], u64::from(count), false);
+        torrent.metainfo.layout = Layout::new(vec![file], 1).unwrap();
+        torrent.pieces = Pieces::new(torrent.metainfo.layout.clone());
+        torrent.picker = Picker::new(count);
+        for piece in (0..count).map(PieceIndex) {
+            torrent.picker.remove(piece);
+            torrent.pieces.open(piece, None);
+        }
+    }),
+    ("a lease has a living holder", |torrent, _| {
+        torrent.pieces.update(PieceIndex(3), |open| open.lease = Some((NOBODY, Instant::ZERO)));
+    }),
+    ("what failed and was mended is forgiven", |torrent, _| {
+        torrent.blame.piece_failed(PieceIndex(0), &[], false);
+    }),
+    ("who has pieces stands in the rarity index", |torrent, _| peer(torrent, GIVER).counted = crate::peer::Counted::No),
+    ("how many peers have a piece equals a recount", |torrent, _| torrent.picker.peer_has(PieceIndex(3))),
+    ("connections of a torrent are bounded", |torrent, shared| {
+        let addr = SocketAddr::from(([10, 0, 3, 1], 6881));
+        for conn in (1000..).map(ConnId::dialed).take(shared.config.max_connections_per_torrent) {
+            torrent.peers.insert(conn, Peer::new(conn, addr, Instant::ZERO, Stage::Dialing));
+        }
+    }),
+    ("sources equal a recount", |torrent, _| torrent.sources += 1),
+    ("no more peers are unchoked than there are slots", |torrent, _| peer(torrent, GIVER).am_choking = false),
+    ("an address in use has a link", |torrent, _| {
+        torrent.candidates.linked(Instant::ZERO, SocketAddr::from(([10, 0, 3, 1], 6881)), NOBODY);
+    }),
+    ("only who is connected is suspected", |torrent, _| {
+        torrent.blame.piece_failed(PieceIndex(3), &[NOBODY], false);
+    }),
+    ("pieces wanted of a peer equal a recount", |torrent, _| peer(torrent, GIVER).wanted += 1),
+    ("interested exactly when there is something to want", |torrent, _| peer(torrent, TAKER).am_interested = false),
+    ("what waits for one peer is bounded", |torrent, _| {
+        let (id, tx) = (torrent.id, &mut peer(torrent, TAKER).tx);
+        (0..400).for_each(|_| tx.push_block(id, request(0)));
+        tx.take(&mut TxBatch::default());
+    }),
+    ("what one peer asks for is bounded", |torrent, _| {
+        let most = upload::MAX_REQUESTS_BORNE;
+        peer(torrent, TAKER).uploads.extend((0..=most).map(|_| request(0)));
+    }),
+    ("only what is verified is given", |torrent, _| peer(torrent, TAKER).uploads.push_back(request(3))),
+    ("a block is asked of two peers at most", |torrent, _| {
+        [TAKER, OTHER].iter().for_each(|conn| peer(torrent, *conn).note_requested(Instant::ZERO, request(3)));
+    }),
+    ("requests under way equal a recount", |torrent, _| {
+        torrent.pieces.update(PieceIndex(3), |open| open.request(0));
+    }),
+    ("what is here is not asked for", |torrent, _| peer(torrent, OTHER).note_requested(Instant::ZERO, request(1))),
+    ("only open pieces are asked for", |torrent, _| peer(torrent, OTHER).note_requested(Instant::ZERO, request(0))),
+    ("disk operations of a piece equal a recount", |torrent, _| {
+        let digest = Hashed::Finished(torrent.metainfo.digest_of(PieceIndex(1)));
+        torrent.pieces.update(PieceIndex(1), |open| open.absorbed(0, 1, Some(digest), true, true));
+    }),
+    ("one operation at a time hashes a piece", |torrent, shared| {
+        replace_operations(torrent, shared, |purpose| match purpose {
+            Purpose::Absorb { piece, first, .. } => Some(Purpose::Absorb { piece, first, hashing: false }),
+            other => Some(other),
+        });
+    }),
+    ("a disk operation on blocks has an open piece", |torrent, shared| {
+        let purpose = Purpose::ReadBack { piece: PieceIndex(0) };
+        shared.submit(torrent.id, purpose, Operation::Sync { torrent: torrent.id });
+    }),
+    ("operations of the check equal a recount", |torrent, shared| {
+        shared.submit(torrent.id, Purpose::Prepare, Operation::Sync { torrent: torrent.id });
+    }),
+    ("an announce waits for what is under way", |torrent, shared| {
+        replace_operations(torrent, shared, |purpose| Some(purpose).filter(|p| !matches!(p, Purpose::Announce(_))));
+    }),
+    ("a stopped torrent has no peers", |torrent, _| torrent.state = TorrentState::Stopped),
+    ("who only checks holds no buffers", |torrent, _| torrent.check_only = true),
+];
+
+impl Torrent {
+    /// A block that some peer has, that is not here and that nobody was asked for.
+    pub(crate) fn find_unasked(&self) -> Option<(PieceIndex, u32)> {
+        let lacking = (0..self.metainfo.layout.piece_count()).map(PieceIndex).filter(|p| !self.pieces.have().get(*p));
+        let reachable = |piece: &PieceIndex| self.peers.values().any(|peer| peer.has.get(*piece));
+        lacking.filter(reachable).find_map(|piece| {
+            let Some(open) = self.pieces.get(piece) else { return Some((piece, 0)) };
+            let unasked = |block: &u32| open.missing() > 0 && open.asked(*block) == Some(0);
+            (0..self.metainfo.layout.blocks_of(piece)).find(unasked).map(|block| (piece, block))
+        })
+    }
+}
