@@ -1,7 +1,7 @@
 //! The named scenarios: the real driver under turmoil. Each is run twice from one seed (`SAMESEED_SEED`, else 1) and leaves one trace hash.
 
 use sameseed_core::action::Notice;
-use sim::swarm::{Client, Swarm};
+use sim::real_driver::{Client, Swarm};
 use std::time::{Duration, Instant};
 
 const LEECHERS: usize = 8;

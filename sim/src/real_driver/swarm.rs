@@ -2,12 +2,12 @@
 //!
 //! It finds what lock step cannot: lost wake-ups, partial reads and writes, races at the end.
 
+use super::disk::{Platter, SimDisk};
+use super::liar;
+use super::net::SimNet;
+use super::trace::Trace;
+use super::tracker::{self, Ended};
 use crate::content;
-use crate::disk::{Platter, SimDisk};
-use crate::liar;
-use crate::net::SimNet;
-use crate::trace::Trace;
-use crate::tracker::{self, Ended};
 use driver_tokio::{AddTorrentOptions, Session, SessionConfig};
 use sameseed_core::action::Notice;
 use sameseed_core::id::Digest;
