@@ -63,7 +63,7 @@ fn self_in_the_peer_list_is_recognised() {
         for number in 0..3 {
             let peers = vec![swarm.addr_of(number), swarm.addr_of(0)];
             let trackers = vec![format!("udp://{tracker}/announce")];
-            swarm.add_client(Client { seeder: number == 0, peers, trackers, cuts: 0 });
+            swarm.add_client(Client { seeder: number == 0, peers, trackers, ..Client::default() });
         }
         swarm.run_until(LIMIT, Swarm::all_complete);
         for number in 0..3 {
