@@ -11,21 +11,53 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Duration, Instant, Sleep, sleep_until};
 use turmoil::net::{TcpListener, TcpStream, UdpSocket};
 
 /// The longest portion of one read or write.
 const MAX_PORTION: usize = 32 * 1024;
 
-/// How the network of one host is, over all its lives: calm at first. Cheap to clone; all clones are one.
+/// How the network of one host is, over all its lives: calm and without limit at first. Cheap to clone; all clones are one.
 #[derive(Clone, Debug, Default)]
-pub struct Weather(Rc<Cell<Option<u64>>>);
+pub struct Weather(Rc<Sky>);
+
+#[derive(Debug, Default)]
+struct Sky {
+    cut_below: Cell<Option<u64>>,
+    bytes_per_second: Cell<Option<u64>>,
+    /// When the line is free to bring more.
+    free_at: Cell<Option<Instant>>,
+}
 
 impl Weather {
     /// From now on each new connection breaks after less than so many bytes, in the middle of whatever it carries; with `None` no
     /// connection does, not even an old one.
     pub fn cut_below(&self, bytes: Option<u64>) {
-        self.0.set(bytes);
+        self.0.cut_below.set(bytes);
     }
+
+    /// How much the host can receive in a second, on all connections together.
+    pub fn limit(&self, bytes_per_second: Option<u64>) {
+        self.0.bytes_per_second.set(bytes_per_second);
+    }
+
+    /// Bytes came in: the line is busy for as long as they take.
+    fn received(&self, bytes: usize) {
+        if let Some(rate) = self.0.bytes_per_second.get() {
+            let start = self.0.free_at.get().map_or_else(now, |at| at.max(now()));
+            self.0.free_at.set(Some(start + Duration::from_micros(bytes as u64 * 1_000_000 / rate)));
+        }
+    }
+
+    /// Until when the line is busy, if it is.
+    fn busy_until(&self) -> Option<Instant> {
+        self.0.free_at.get().filter(|at| *at > now())
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the simulator's clock")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 /// The network of one life of a host.
@@ -44,6 +76,8 @@ impl SimNet {
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
         bytes[8..12].copy_from_slice(&host.to_le_bytes());
+        // Each life has a clock of its own.
+        weather.0.free_at.set(None);
         // The engine of this host draws from another seed, so a stream of it may serve here.
         let rng = Rc::new(RefCell::new(Rng::new(&bytes, Stream::Picker, 0)));
         SimNet { rng, cuts: Rc::new(Cell::new(cuts)), weather: weather.clone(), account: account.clone() }
@@ -51,7 +85,7 @@ impl SimNet {
 
     fn wrap(&self, inner: TcpStream, counted: Counted) -> ChoppedStream {
         let below = |bytes| self.rng.borrow_mut().below(bytes);
-        let breaks = match (self.cuts.get(), self.weather.0.get()) {
+        let breaks = match (self.cuts.get(), self.weather.0.cut_below.get()) {
             (0, None) => Breaks::Never,
             (0, Some(bytes)) => Breaks::InBadWeather { left: below(bytes) },
             (cuts, _) => {
@@ -60,7 +94,8 @@ impl SimNet {
             }
         };
         let (rng, weather) = (self.rng.clone(), self.weather.clone());
-        ChoppedStream { inner: Some(inner), rng, weather, breaks, scratch: vec![0; MAX_PORTION], _counted: counted }
+        let scratch = vec![0; MAX_PORTION];
+        ChoppedStream { inner: Some(inner), rng, weather, breaks, wait: None, scratch, _counted: counted }
     }
 }
 
@@ -146,6 +181,8 @@ pub struct ChoppedStream {
     rng: Rc<RefCell<Rng>>,
     weather: Weather,
     breaks: Breaks,
+    /// Until the line is free again.
+    wait: Option<Pin<Box<Sleep>>>,
     scratch: Vec<u8>,
     _counted: Counted,
 }
@@ -185,7 +222,7 @@ impl ChoppedStream {
         if *left > 0 {
             return;
         }
-        if matches!(self.breaks, Breaks::InBadWeather { .. }) && self.weather.0.get().is_none() {
+        if matches!(self.breaks, Breaks::InBadWeather { .. }) && self.weather.0.cut_below.get().is_none() {
             self.breaks = Breaks::Never;
         } else {
             self.inner = None;
@@ -195,13 +232,18 @@ impl ChoppedStream {
 
 impl AsyncRead for ChoppedStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let portion = ready!(self.portion(cx)).min(into.remaining()).min(MAX_PORTION);
         let this = &mut *self;
+        while let Some(at) = this.weather.busy_until() {
+            let wait = this.wait.insert(Box::pin(sleep_until(at)));
+            ready!(wait.as_mut().poll(cx));
+        }
+        let portion = ready!(this.portion(cx)).min(into.remaining()).min(MAX_PORTION);
         let Some(inner) = &mut this.inner else { return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())) };
         let mut part = ReadBuf::new(&mut this.scratch[..portion]);
         ready!(Pin::new(inner).poll_read(cx, &mut part))?;
         into.put_slice(part.filled());
         let len = part.filled().len();
+        this.weather.received(len);
         this.spend(len);
         Poll::Ready(Ok(()))
     }

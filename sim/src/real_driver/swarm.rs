@@ -288,6 +288,11 @@ impl Swarm {
         self.hosts[client].life.weather.cut_below(bytes);
     }
 
+    /// How much a client can receive in a second, on all its connections together; without a limit turmoil's lines are endlessly fast.
+    pub fn limit(&mut self, client: usize, bytes_per_second: Option<u64>) {
+        self.hosts[client].life.weather.limit(bytes_per_second);
+    }
+
     /// How a client's disk is from now on.
     pub fn set_disk(&mut self, client: usize, health: Health) {
         self.hosts[client].platter.set_health(health);
