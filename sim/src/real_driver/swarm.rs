@@ -24,8 +24,9 @@ const PIECE_LEN: u32 = 256 * 1024;
 const TICK: Duration = Duration::from_millis(2);
 /// Segments under way on one connection, and dials in one tick before turmoil gives up.
 const TCP_CAPACITY: usize = 256;
-/// A shutdown takes at most `Config::shutdown_timeout` and a second, and this world some ticks more.
-const SHUTDOWN_LIMIT: Duration = Duration::from_millis(5_100);
+/// A shutdown takes at most `Config::shutdown_timeout`, and this world some ticks more. The second that the driver allows beyond it is
+/// for an engine that is stuck.
+const SHUTDOWN_LIMIT: Duration = Duration::from_millis(4_100);
 
 /// So much of what a client said is printed when a run fails: enough to see what it waits for.
 const LAST_NOTICES: usize = 5;
