@@ -39,10 +39,42 @@ fn a_partitioned_swarm_finishes_after_the_repair() {
         swarm.run_until(LIMIT, |swarm| (1..5).all(|client| swarm.verified(client) >= 4));
         let across = [(0, 3), (0, 4), (1, 3), (1, 4), (2, 3), (2, 4)];
         across.iter().for_each(|(a, b)| swarm.partition(*a, *b));
+        // One has only dead connections, the other dials anew and is refused.
+        swarm.crash(4);
+        swarm.restart(4);
         swarm.run_until(LIMIT, |swarm| swarm.is_complete(1) && swarm.is_complete(2));
         assert!(!swarm.is_complete(3) && !swarm.is_complete(4), "they were cut off");
         across.iter().for_each(|(a, b)| swarm.repair(*a, *b));
         swarm.run_until(AFTER_PARTITION, Swarm::all_complete);
+        swarm.shut_down();
+    });
+}
+
+#[test]
+fn a_dead_link_does_not_hold_up_what_others_can_give() {
+    twice("a_dead_link_does_not_hold_up_what_others_can_give", |swarm| {
+        add_slow(swarm, 2, &Client::default());
+        swarm.run_until(LIMIT, |swarm| swarm.verified(1) >= 4);
+        swarm.partition(0, 1);
+        // Well before the idle time-out: requests are taken back from the link and asked of the other.
+        swarm.run_until(Duration::from_secs(100), Swarm::all_complete);
+        swarm.shut_down();
+    });
+}
+
+#[test]
+fn addresses_that_never_answer_make_way_for_the_living() {
+    twice("addresses_that_never_answer_make_way_for_the_living", |swarm| {
+        // More of them than dials may be under way; addresses by hand are tried in order, and the seeder's is the last.
+        let dead = swarm.add_client(Client::default());
+        swarm.crash(dead);
+        let seeder = swarm.add_client(Client { seeder: true, ..Client::default() });
+        let ip = swarm.addr_of(dead).ip();
+        let mut peers: Vec<_> = (7000..7080).map(|port| (ip, port).into()).collect();
+        peers.push(swarm.addr_of(seeder));
+        let leecher = swarm.add_client(Client { peers, ..Client::default() });
+        swarm.run_until(LIMIT, |swarm| swarm.is_complete(leecher));
+        assert!(swarm.elapsed() > Duration::from_secs(8), "dials were given up");
         swarm.shut_down();
     });
 }

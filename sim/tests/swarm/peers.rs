@@ -3,6 +3,7 @@
 use crate::{LIMIT, add_all, twice};
 use sameseed_core::action::Notice;
 use sim::real_driver::{Client, Swarm};
+use std::time::Duration;
 
 const LEECHERS: usize = 8;
 
@@ -60,6 +61,8 @@ fn unresponsive_trackers_do_not_hold_up_the_next_one() {
                 swarm.add_client(Client { seeder: number == 0, trackers: trackers.clone(), ..Client::default() });
             }
             swarm.run_until(LIMIT, Swarm::all_complete);
+            // The exchange with the one that hangs is given up meanwhile.
+            swarm.run_for(Duration::from_secs(70));
             swarm.shut_down();
         });
     }
