@@ -17,6 +17,11 @@ fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().expect("a number"))
 }
 
+/// The seed of the named scenarios.
+fn seed() -> u64 {
+    setting("SAMESEED_SEED").unwrap_or(1)
+}
+
 /// What a scenario draws from, apart from the world's own draws.
 fn rng(seed: u64) -> Rng {
     let mut bytes = [0; 32];
@@ -26,7 +31,7 @@ fn rng(seed: u64) -> Rng {
 
 /// Runs a named scenario twice.
 fn twice(name: &str, scenario: impl Fn(&mut Swarm)) {
-    let seed = setting("SAMESEED_SEED").unwrap_or(1);
+    let seed = seed();
     let build = || {
         let swarm = Swarm::new(seed);
         assert!(swarm.metainfo().layout.total_len() >= 8 << 20 && swarm.metainfo().layout.piece_count() >= 32);

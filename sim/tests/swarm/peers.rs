@@ -1,6 +1,6 @@
 //! Whole downloads among all kinds of peers and trackers.
 
-use crate::{LIMIT, add_all, twice};
+use crate::{LIMIT, add_all, run_twice, seed, twice};
 use sameseed_core::action::Notice;
 use sim::real_driver::{Client, Swarm};
 use std::time::Duration;
@@ -12,6 +12,20 @@ fn one_seeder_and_eight_leechers() {
     twice("one_seeder_and_eight_leechers", |swarm| {
         add_all(swarm, LEECHERS, &Client::default());
         swarm.run_until(LIMIT, Swarm::all_complete);
+        swarm.shut_down();
+    });
+}
+
+#[test]
+fn between_two_healthy_clients_nothing_waits_for_a_timer() {
+    // So little that nothing else has a task look again whose wake-up was lost.
+    let build = || Swarm::with_torrent(seed(), &[16_384], 16_384);
+    run_twice("between_two_healthy_clients_nothing_waits_for_a_timer", seed(), "", build, |swarm| {
+        let seeder = swarm.add_client(Client { seeder: true, ..Client::default() });
+        swarm.run_until(LIMIT, Swarm::all_complete);
+        let peers = vec![swarm.addr_of(seeder)];
+        swarm.add_client(Client { peers, ..Client::default() });
+        swarm.run_until(Duration::from_millis(500), Swarm::all_complete);
         swarm.shut_down();
     });
 }
