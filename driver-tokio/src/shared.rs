@@ -5,6 +5,7 @@
 use crate::clock::Clock;
 use crate::disk::{Disk, DiskDone};
 use crate::fault::link_fault;
+use crate::gauge::TaskGauge;
 use crate::link::{self, Link};
 use crate::net::Net;
 use crate::notice::Board;
@@ -86,6 +87,7 @@ pub(crate) struct Shared<M, N, D> {
     pub(crate) scratch: Box<[u8]>,
     pub(crate) links: BTreeMap<ConnId, Link>,
     pub(crate) tasks: JoinSet<()>,
+    pub(crate) gauge: TaskGauge,
     /// When the turn's timer fires next; an earlier wish of the engine wakes the turn.
     pub(crate) armed: Option<Instant>,
     pub(crate) turn: Option<Waker>,
@@ -134,6 +136,7 @@ impl<M: Machine, N: Net, D: Disk> Shared<M, N, D> {
                 scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
                 links: BTreeMap::new(),
                 tasks: JoinSet::new(),
+                gauge: TaskGauge::default(),
                 armed: None,
                 turn: None,
                 shut_down: false,
@@ -307,7 +310,11 @@ impl<M: Machine, N: Net, D: Disk> Shared<M, N, D> {
         if self.tasks.is_empty() {
             self.wake_turn();
         }
-        self.tasks.spawn_local(task)
+        let alive = self.gauge.count();
+        self.tasks.spawn_local(async move {
+            task.await;
+            drop(alive);
+        })
     }
 
     /// Has the turn look again.

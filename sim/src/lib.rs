@@ -1,4 +1,4 @@
-//! Swarms in simulation, in two worlds: [`lockstep`] (engines alone, fast) and [`swarm`] (the real driver under turmoil: real
+//! Swarms in simulation, in two worlds: [`lockstep`] (engines alone, fast) and [`real_driver`] (the real driver under turmoil: real
 //! async, simulated sockets and disks).
 
 // Without it a panic in a simulated host leaves the run green, and `select!` is not repeatable.
@@ -6,12 +6,7 @@
 compile_error!("build with --cfg tokio_unstable; a RUSTFLAGS variable replaces the flags of .cargo/config.toml");
 
 pub mod content;
-pub mod disk;
-pub mod liar;
 pub mod lockstep;
 pub mod naive_wire;
-pub mod net;
 pub mod random;
-pub mod swarm;
-pub mod trace;
-pub mod tracker;
+pub mod real_driver;

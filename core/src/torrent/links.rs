@@ -7,7 +7,7 @@ use super::{Shared, Torrent};
 use crate::action::{Action, CloseReason, Notice};
 use crate::candidates::{Ending, Source};
 use crate::fault::{LinkFault, PeerFault};
-use crate::id::ConnId;
+use crate::id::{BLOCK_LEN, ConnId};
 use crate::peer::{Counted, Peer, Stage};
 use crate::time::{Duration, Instant};
 use crate::view::TorrentState;
@@ -19,7 +19,8 @@ use core::net::SocketAddr;
 const MAX_DIALS_PER_SECOND: u32 = 60;
 /// Something is said at least this often, so that the other side and the routers between keep the connection (BEP 3: two minutes).
 const KEEP_ALIVE: Duration = Duration::from_secs(100);
-/// A connection shorter than this was of no use: the next try waits longer.
+/// A connection shorter than this, over which no block went either way, was of no use: the next try waits longer. One that carried
+/// something is worth making again, however often the line breaks.
 const USEFUL_AFTER: Duration = Duration::from_secs(30);
 /// A peer that takes nothing of what waits for it is gone after this long: two turns of the choker.
 const UNREAD_TIMEOUT: Duration = Duration::from_secs(60);
@@ -236,6 +237,7 @@ impl Torrent {
         }
         let ending = match closed {
             Some(CloseReason::Fault(fault)) if fault != PeerFault::HandshakeTimeout => Ending::Breach,
+            _ if peer.down.total() + peer.up.total() >= u64::from(BLOCK_LEN) => Ending::Useful,
             _ if peer.stage == Stage::Live && now.since(peer.stage_since) >= USEFUL_AFTER => Ending::Useful,
             _ => Ending::Useless,
         };

@@ -5,6 +5,7 @@
 use crate::clock::Clock;
 use crate::disk::{Disk, DiskDone, Storage};
 use crate::fault::is_exhausted;
+use crate::gauge::TaskGauge;
 use crate::link;
 use crate::net::{Listener, Net, Udp};
 use crate::notice::Board;
@@ -100,6 +101,11 @@ impl<N: Net, D: Disk> Driver<N, D> {
     /// Has `observer` see everything that enters and leaves the engine from now on.
     pub fn observe(&mut self, observer: impl Observer) {
         self.shared.borrow_mut().heart.observer = Some(Box::new(observer));
+    }
+
+    /// Counts the tasks that this driver runs: two for each UDP socket, one for each listener, connection, dial and network operation.
+    pub fn tasks(&self) -> TaskGauge {
+        self.shared.borrow().gauge.clone()
     }
 
     /// Does all the work, until the session is shut down or its last handle is dropped.

@@ -167,6 +167,23 @@ fn a_peer_of_several_addresses_is_found_again_at_each_when_its_link_is_gone() {
 }
 
 #[test]
+fn a_link_that_carried_blocks_is_made_again_soon_however_often_it_breaks() {
+    let mut world = World::with_peers(20, BLOCK_LEN, false, config(), vec![addr(1)]);
+    for _ in 0..8 {
+        let conn = world.dial_succeeds(0);
+        world.shake(conn, 1, true);
+        world.say(conn, &Message::HaveAll);
+        world.say(conn, &Message::Unchoke);
+        world.serve(conn, 2);
+        world.drop_link(conn);
+        world.pass(Duration::from_secs(4));
+        assert_eq!(world.dials.len(), 1);
+    }
+    assert_eq!(world.torrent().have, 16);
+    world.audit();
+}
+
+#[test]
 fn something_is_said_at_least_every_two_minutes() {
     let mut world = dialled(vec![]);
     let peer = world.seed(1, false);

@@ -1,7 +1,9 @@
 //! A simulated disk: a platter that outlives the host's crash, and operations that are done after a random delay, in any order.
 //!
-//! An operation takes effect when it is done; what a crash overtakes never happened.
+//! An operation takes effect when it is done; what a crash overtakes never happened, and of what was not yet brought to stable storage
+//! a hard crash keeps any part. An orderly end finishes what was begun.
 
+use super::account::{Account, Counted};
 use crate::content;
 use driver_tokio::{Disk, DiskDone, ReadRequest, Storage};
 use sameseed_core::action::{FileStat, Operation};
@@ -18,8 +20,38 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use tokio::time::{Duration, Instant, Sleep, sleep_until};
 
-/// The longest that an operation takes.
-const MAX_DELAY_MICROS: u64 = 8_000;
+/// The longest that an operation takes on a disk that is well.
+const MAX_DELAY: Duration = Duration::from_millis(8);
+/// The shortest.
+const MIN_DELAY: Duration = Duration::from_micros(50);
+/// What a disk writes at once: a torn write ends at a multiple of it.
+const SECTOR_BYTES: u64 = 512;
+
+/// How a disk is.
+#[derive(Clone, Copy, Debug)]
+pub struct Health {
+    /// The longest that an operation takes. Each draws its own time, so that they end in any order.
+    pub max_delay: Duration,
+    /// What goes wrong.
+    pub trouble: Trouble,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Health { max_delay: MAX_DELAY, trouble: Trouble::None }
+    }
+}
+
+/// What goes wrong with a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// Nothing.
+    None,
+    /// There is no space: each write fails.
+    Full,
+    /// One operation in so many fails, of whatever kind.
+    OneIn(u64),
+}
 
 /// What is stored: the files of one torrent. Cheap to clone; all clones are one.
 #[derive(Clone, Debug)]
@@ -32,6 +64,11 @@ struct Stored {
     bytes: Vec<u8>,
     /// Each file's length; `None` while it is not there.
     lens: Vec<Option<u64>>,
+    /// What stood where something was written since the last sync, oldest first.
+    unsynced: Vec<(usize, Vec<u8>)>,
+    health: Health,
+    /// There was no crash since the last start.
+    powered: bool,
 }
 
 impl Platter {
@@ -40,7 +77,38 @@ impl Platter {
         let bytes =
             if full { content::bytes(0, layout.total_len() as usize) } else { vec![0; layout.total_len() as usize] };
         let lens = layout.files().iter().map(|file| full.then_some(file.len)).collect();
-        Platter(Rc::new(RefCell::new(Stored { layout: layout.clone(), bytes, lens })))
+        Platter(Rc::new(RefCell::new(Stored {
+            layout: layout.clone(),
+            bytes,
+            lens,
+            unsynced: Vec::new(),
+            health: Health::default(),
+            powered: true,
+        })))
+    }
+
+    /// How the disk is from now on.
+    pub fn set_health(&self, health: Health) {
+        self.0.borrow_mut().health = health;
+    }
+
+    /// The power fails: what is under way never happens.
+    pub fn power_off(&self) {
+        self.0.borrow_mut().powered = false;
+    }
+
+    /// The power fails, and of each write since the last sync all, nothing or its first sectors are kept.
+    pub fn power_off_hard(&self, rng: &mut Rng) {
+        self.power_off();
+        let stored = &mut *self.0.borrow_mut();
+        for (start, old) in stored.unsynced.drain(..).rev() {
+            let kept = match rng.below(3) {
+                0 => old.len(),
+                1 => 0,
+                _ => (rng.below(old.len() as u64 / SECTOR_BYTES + 1) * SECTOR_BYTES) as usize,
+            };
+            stored.bytes[start + kept..start + old.len()].copy_from_slice(&old[kept..]);
+        }
     }
 
     /// Whether the files equal the formula.
@@ -70,7 +138,9 @@ impl Stored {
 
     fn write(&mut self, piece: PieceIndex, begin: u32, data: &[u8]) {
         let start = (self.layout.start_of(piece) + u64::from(begin)) as usize;
-        self.bytes[start..start + data.len()].copy_from_slice(data);
+        let place = &mut self.bytes[start..start + data.len()];
+        self.unsynced.push((start, place.to_vec()));
+        place.copy_from_slice(data);
         for span in self.layout.spans(piece, begin, data.len() as u32) {
             let len = &mut self.lens[span.file.0 as usize];
             *len = (*len).max(Some(span.offset + span.len));
@@ -97,11 +167,34 @@ impl Stored {
             Operation::Hash { piece, begin, len, hash, last, .. } => {
                 Outcome::Hash(self.read(piece, begin, len).map(|data| hashed(hash, data, last)))
             }
-            Operation::Sync { .. } => Outcome::Sync(Ok(())),
+            Operation::Sync { .. } => {
+                self.unsynced.clear();
+                Outcome::Sync(Ok(()))
+            }
             Operation::Truncate { file, len, .. } => {
                 self.lens[file.0 as usize] = Some(len);
                 Outcome::Truncate(Ok(()))
             }
+            Operation::Resolve { .. } | Operation::Fetch(_) => unreachable!("the driver keeps these to itself"),
+        }
+    }
+
+    /// An operation that fails. Of a write, the first `kept` bytes are on the disk all the same.
+    fn fail(&mut self, operation: Operation, fault: DiskFault, kept: impl FnOnce(usize) -> usize) -> Outcome {
+        match operation {
+            Operation::Stat { .. } => Outcome::Stat(Err(fault)),
+            Operation::Prepare { .. } => Outcome::Prepare(Err(fault)),
+            Operation::Absorb { piece, begin, blocks, hash, last, .. } => {
+                let data: Vec<u8> = blocks.iter().flat_map(|block| block.iter().copied()).collect();
+                let kept = kept(data.len());
+                if kept > 0 {
+                    self.write(piece, begin, &data[..kept]);
+                }
+                Outcome::Absorb { blocks, hash: hash.map(|state| hashed(state, &data, last)), written: Err(fault) }
+            }
+            Operation::Hash { .. } => Outcome::Hash(Err(fault)),
+            Operation::Sync { .. } => Outcome::Sync(Err(fault)),
+            Operation::Truncate { .. } => Outcome::Truncate(Err(fault)),
             Operation::Resolve { .. } | Operation::Fetch(_) => unreachable!("the driver keeps these to itself"),
         }
     }
@@ -117,7 +210,7 @@ fn hashed(mut state: HashState, data: &[u8], last: bool) -> Hashed {
 
 #[derive(Debug)]
 enum Job {
-    Operation(OpId, Operation),
+    Operation(OpId, Operation, Counted),
     Read(ReadRequest),
 }
 
@@ -130,24 +223,52 @@ pub struct SimDisk {
     submitted: u64,
     timer: Option<Pin<Box<Sleep>>>,
     waker: Option<Waker>,
+    account: Account,
 }
 
 impl SimDisk {
-    /// A disk over `platter` whose delays follow from `seed` and `host`.
-    pub fn new(platter: Platter, seed: u64, host: u32) -> Self {
+    /// A disk over `platter` whose delays and faults follow from `seed` and `host`.
+    pub fn new(platter: Platter, seed: u64, host: u32, account: &Account) -> Self {
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
         bytes[8..12].copy_from_slice(&host.to_le_bytes());
         let rng = Rng::new(&bytes, Stream::Candidates, 0);
-        SimDisk { platter, rng, jobs: BTreeMap::new(), submitted: 0, timer: None, waker: None }
+        platter.0.borrow_mut().powered = true;
+        let account = account.clone();
+        SimDisk { platter, rng, jobs: BTreeMap::new(), submitted: 0, timer: None, waker: None, account }
     }
 
     fn push(&mut self, job: Job) {
-        let delay = Duration::from_micros(50 + self.rng.below(MAX_DELAY_MICROS));
+        let longest = self.platter.0.borrow().health.max_delay.as_micros() as u64;
+        let delay = MIN_DELAY + Duration::from_micros(self.rng.below(longest));
         self.submitted += 1;
         self.jobs.insert((now() + delay, self.submitted), job);
         if let Some(waker) = self.waker.take() {
             waker.wake();
+        }
+    }
+
+    fn perform(&mut self, job: Job) -> DiskDone {
+        let stored = &mut *self.platter.0.borrow_mut();
+        let writes = matches!(&job, Job::Operation(_, Operation::Absorb { .. }, _));
+        let fault = match stored.health.trouble {
+            Trouble::None => None,
+            Trouble::Full => writes.then(|| Stored::fault(DiskFaultKind::Full)),
+            Trouble::OneIn(n) => (self.rng.below(n) == 0).then(|| Stored::fault(DiskFaultKind::Io)),
+        };
+        match (job, fault) {
+            (Job::Operation(op, operation, counted), fault) => {
+                drop(counted);
+                let outcome = match fault {
+                    None => stored.perform(operation),
+                    Some(fault) => stored.fail(operation, fault, |len| self.rng.below(len as u64) as usize),
+                };
+                DiskDone::Operation { op, outcome }
+            }
+            (Job::Read(read), fault) => {
+                let data = stored.read(read.piece, read.begin, read.len).map(<[u8]>::to_vec);
+                DiskDone::Read { conn: read.conn, outcome: fault.map_or(data, Err) }
+            }
         }
     }
 }
@@ -156,7 +277,7 @@ impl Disk for SimDisk {
     fn register(&mut self, _: TorrentId, _: Storage) {}
 
     fn submit(&mut self, op: OpId, operation: Operation) {
-        self.push(Job::Operation(op, operation));
+        self.push(Job::Operation(op, operation, self.account.disk_operations.count()));
     }
 
     fn read(&mut self, request: ReadRequest) {
@@ -165,18 +286,12 @@ impl Disk for SimDisk {
 
     fn poll_done(&mut self, cx: &mut Context<'_>, done: &mut Vec<DiskDone>) -> Poll<()> {
         self.waker = Some(cx.waker().clone());
-        let mut stored = self.platter.0.borrow_mut();
         while let Some(entry) = self.jobs.first_entry() {
             if entry.key().0 > now() {
                 break;
             }
-            done.push(match entry.remove() {
-                Job::Operation(op, operation) => DiskDone::Operation { op, outcome: stored.perform(operation) },
-                Job::Read(read) => {
-                    let data = stored.read(read.piece, read.begin, read.len).map(<[u8]>::to_vec);
-                    DiskDone::Read { conn: read.conn, outcome: data }
-                }
-            });
+            let job = entry.remove();
+            done.push(self.perform(job));
         }
         if !done.is_empty() {
             return Poll::Ready(());
@@ -189,6 +304,17 @@ impl Disk for SimDisk {
             self.timer = Some(timer);
         }
         Poll::Pending
+    }
+}
+
+impl Drop for SimDisk {
+    /// An orderly end finishes what was begun, as real disks do.
+    fn drop(&mut self) {
+        while self.platter.0.borrow().powered
+            && let Some((_, job)) = self.jobs.pop_first()
+        {
+            self.perform(job);
+        }
     }
 }
 

@@ -1,43 +1,31 @@
-//! The named scenarios: the real driver under turmoil. Each is run twice from one seed (`SAMESEED_SEED`, else 1) and leaves one trace hash.
+//! Whole downloads among all kinds of peers and trackers.
 
+use crate::{LIMIT, add_all, run_twice, seed, twice};
 use sameseed_core::action::Notice;
-use sim::swarm::{Client, Swarm};
-use std::time::{Duration, Instant};
+use sim::real_driver::{Client, Swarm};
+use std::time::Duration;
 
 const LEECHERS: usize = 8;
-const LIMIT: Duration = Duration::from_secs(300);
-
-/// Runs a scenario twice and prints what it takes to repeat it.
-#[expect(clippy::print_stdout, reason = "what repeats a run is printed before it can fail")]
-fn twice(name: &str, scenario: impl Fn(&mut Swarm)) {
-    let seed = std::env::var("SAMESEED_SEED").map_or(1, |seed| seed.parse().expect("a number"));
-    println!("repeat with: SAMESEED_SEED={seed} cargo test -p sim --test swarm {name}");
-    let [first, second] = [(); 2].map(|()| {
-        #[expect(clippy::disallowed_methods, reason = "how long the test takes; nothing in the world sees it")]
-        let start = Instant::now();
-        let mut swarm = Swarm::new(seed);
-        assert!(swarm.metainfo().layout.total_len() >= 8 << 20 && swarm.metainfo().layout.piece_count() >= 32);
-        scenario(&mut swarm);
-        let (entries, hash) = swarm.trace_hash();
-        println!("{name}: {:?} simulated, {:?} real, {entries} entries, {hash:?}", swarm.elapsed(), start.elapsed());
-        (entries, hash)
-    });
-    assert_eq!(first, second, "one seed, one trace");
-}
-
-/// A seeder and leechers that know it and each other.
-fn add_all(swarm: &mut Swarm, leechers: usize, client: &Client) {
-    let peers: Vec<_> = (0..=leechers).map(|number| swarm.addr_of(number)).collect();
-    for number in 0..=leechers {
-        swarm.add_client(Client { seeder: number == 0, peers: peers[..number].to_vec(), ..client.clone() });
-    }
-}
 
 #[test]
 fn one_seeder_and_eight_leechers() {
     twice("one_seeder_and_eight_leechers", |swarm| {
         add_all(swarm, LEECHERS, &Client::default());
         swarm.run_until(LIMIT, Swarm::all_complete);
+        swarm.shut_down();
+    });
+}
+
+#[test]
+fn between_two_healthy_clients_nothing_waits_for_a_timer() {
+    // So little that nothing else has a task look again whose wake-up was lost.
+    let build = || Swarm::with_torrent(seed(), &[16_384], 16_384);
+    run_twice("between_two_healthy_clients_nothing_waits_for_a_timer", seed(), "", build, |swarm| {
+        let seeder = swarm.add_client(Client { seeder: true, ..Client::default() });
+        swarm.run_until(LIMIT, Swarm::all_complete);
+        let peers = vec![swarm.addr_of(seeder)];
+        swarm.add_client(Client { peers, ..Client::default() });
+        swarm.run_until(Duration::from_millis(500), Swarm::all_complete);
         swarm.shut_down();
     });
 }
@@ -63,7 +51,7 @@ fn self_in_the_peer_list_is_recognised() {
         for number in 0..3 {
             let peers = vec![swarm.addr_of(number), swarm.addr_of(0)];
             let trackers = vec![format!("udp://{tracker}/announce")];
-            swarm.add_client(Client { seeder: number == 0, peers, trackers, cuts: 0 });
+            swarm.add_client(Client { seeder: number == 0, peers, trackers, ..Client::default() });
         }
         swarm.run_until(LIMIT, Swarm::all_complete);
         for number in 0..3 {
@@ -87,6 +75,8 @@ fn unresponsive_trackers_do_not_hold_up_the_next_one() {
                 swarm.add_client(Client { seeder: number == 0, trackers: trackers.clone(), ..Client::default() });
             }
             swarm.run_until(LIMIT, Swarm::all_complete);
+            // The exchange with the one that hangs is given up meanwhile.
+            swarm.run_for(Duration::from_secs(70));
             swarm.shut_down();
         });
     }

@@ -1,8 +1,8 @@
 //! A corrupt peer: it claims to have everything, serves whoever asks, and every block is wrong.
 
+use super::tracker::Ended;
 use crate::content;
 use crate::naive_wire::{NaiveHandshake, NaiveMessage, encode, encode_handshake};
-use crate::tracker::Ended;
 use sameseed_core::metainfo::Metainfo;
 use std::net::Ipv4Addr;
 use std::rc::Rc;
