@@ -4,11 +4,13 @@ use super::config;
 use super::harness::{Said, World};
 use crate::action::{CloseReason, Notice};
 use crate::config::Config;
-use crate::fault::PeerFault;
+use crate::event::Event;
+use crate::fault::{DiskFault, DiskFaultKind, PeerFault};
 use crate::id::{BLOCK_LEN, ConnId, PieceIndex};
 use crate::time::Duration;
 use crate::view::TorrentState;
 use crate::wire::{BlockRequest, Message};
+use alloc::string::String;
 use alloc::vec::Vec;
 
 const PIECE: u32 = 4 * BLOCK_LEN;
@@ -329,5 +331,31 @@ fn a_piece_that_only_a_gone_peer_might_fill_is_open_to_all_again() {
     world.drop_link(b);
     world.say(a, &Message::Unchoke);
     assert!(!world.asked(a).is_empty());
+    world.audit();
+}
+
+#[test]
+fn a_block_that_is_still_arriving_is_not_asked_for_again() {
+    let mut world = World::new(1, PIECE, false, config());
+    let (a, b) = (world.seed(1, false), world.seed(2, false));
+    world.say(a, &Message::Unchoke);
+    let asked = world.asked(a);
+    world.give(a, asked[0]);
+    let bytes = world.block_bytes(asked[1]);
+    let (front, back) = bytes.split_at(bytes.len() / 2);
+    world.send_bytes(a, front);
+    world.news(a);
+    // The disk refuses: the piece is given up, and tried again later.
+    let fault = DiskFault { kind: DiskFaultKind::Io, path: String::from("file"), detail: String::new() };
+    world.peers.remove(&b);
+    world.handle(Event::ServeFailed { conn: b, fault });
+    world.pass(Duration::from_secs(17));
+    assert_eq!(world.torrent().state, TorrentState::Downloading);
+    assert!(!world.news(a).contains(&Said::Request(asked[1])), "half of it is still to come");
+    if let Some(script) = world.peers.get_mut(&a) {
+        script.asked.retain(|request| *request != asked[1]);
+    }
+    world.send_bytes(a, back);
+    assert!(world.news(a).contains(&Said::Request(asked[1])));
     world.audit();
 }
