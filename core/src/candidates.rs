@@ -7,6 +7,7 @@ use crate::id::ConnId;
 use crate::rng::Rng;
 use crate::time::{Duration, Instant};
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
 /// How many addresses are kept: more than any client connects to in hours, and some 300 KiB.
@@ -64,6 +65,8 @@ struct Candidate {
 pub(crate) struct Candidates {
     known: BTreeMap<SocketAddr, Candidate>,
     queue: BTreeSet<(Instant, u64, SocketAddr)>,
+    /// The addresses that each connection is linked to: more than one when a peer has several.
+    links: BTreeMap<ConnId, Vec<SocketAddr>>,
     /// Whether any address may have failed or be past use: only then is it worth a search for one to drop.
     any_useless: bool,
     rng: Rng,
@@ -72,7 +75,7 @@ pub(crate) struct Candidates {
 impl Candidates {
     /// None yet.
     pub(crate) fn new(rng: Rng) -> Self {
-        Candidates { known: BTreeMap::new(), queue: BTreeSet::new(), any_useless: false, rng }
+        Candidates { known: BTreeMap::new(), queue: BTreeSet::new(), links: BTreeMap::new(), any_useless: false, rng }
     }
 
     /// How many could be dialled now or later.
@@ -119,6 +122,7 @@ impl Candidates {
         }
         self.queue.remove(&(at, turn, addr));
         self.known.get_mut(&addr)?.state = State::Linked(conn);
+        self.links.entry(conn).or_default().push(addr);
         Some(addr)
     }
 
@@ -135,6 +139,10 @@ impl Candidates {
             && candidate.state != State::Never
         {
             candidate.state = State::Linked(conn);
+            let addrs = self.links.entry(conn).or_default();
+            if !addrs.contains(&addr) {
+                addrs.push(addr);
+            }
         }
     }
 
@@ -149,8 +157,9 @@ impl Candidates {
 
     /// A connection is gone: the addresses linked over it wait for their next try.
     pub(crate) fn unlinked(&mut self, now: Instant, conn: ConnId, ending: Ending) {
-        // More than one when a peer has several addresses: the others led to the same link.
-        for (addr, candidate) in self.known.iter_mut().filter(|(_, c)| c.state == State::Linked(conn)) {
+        for addr in self.links.remove(&conn).unwrap_or_default() {
+            let candidate = self.known.get_mut(&addr).filter(|c| c.state == State::Linked(conn));
+            let Some(candidate) = candidate else { continue };
             candidate.failures = match ending {
                 Ending::Useful => 0,
                 Ending::Useless => candidate.failures.saturating_add(1),
@@ -162,7 +171,7 @@ impl Candidates {
             let jitter = Duration::from_micros(self.rng.below(wait.as_micros() as u64 / 2));
             let (at, turn) = (now + wait + jitter, self.rng.next_u64());
             candidate.state = State::Waiting { at, turn };
-            self.queue.insert((at, turn, *addr));
+            self.queue.insert((at, turn, addr));
         }
     }
 
@@ -183,11 +192,16 @@ impl Candidates {
     /// With the law that is broken.
     pub(crate) fn check_invariants(&self) {
         assert!(self.known.len() <= MAX_CANDIDATES, "addresses are bounded");
-        let waiting = self.known.iter().filter_map(|(addr, c)| match c.state {
-            State::Waiting { at, turn } => Some((at, turn, *addr)),
-            _ => None,
-        });
-        assert!(self.queue == waiting.collect(), "each waiting address stands in the queue once");
+        let waiting = self.known.values().filter(|c| matches!(c.state, State::Waiting { .. })).count();
+        let state = |addr| self.known.get(addr).map(|c| c.state);
+        let mut queue = self.queue.iter();
+        let agrees = queue.all(|(at, turn, addr)| state(addr) == Some(State::Waiting { at: *at, turn: *turn }));
+        assert!(agrees && waiting == self.queue.len(), "each waiting address stands in the queue once");
+        let linked = |(addr, c): (&SocketAddr, &Candidate)| match c.state {
+            State::Linked(conn) => self.links.get(&conn).is_some_and(|addrs| addrs.contains(addr)),
+            _ => true,
+        };
+        assert!(self.known.iter().all(linked), "an address in use is found by its link");
         let useless = self.known.values().any(|candidate| uselessness(candidate) > 0);
         assert!(self.any_useless || !useless, "an address past use is known to be there");
     }
@@ -332,6 +346,7 @@ mod tests {
         let intact = || {
             let mut c = candidates();
             c.add(Instant::ZERO, addr(2000), Source::Tracker);
+            c.linked(Instant::ZERO, addr(2001), ConnId::dialed(0));
             c
         };
         check_breaches(
@@ -344,6 +359,7 @@ mod tests {
                     c.known.extend((0..MAX_CANDIDATES as u16).map(|n| (addr(3000 + n), never)));
                 }),
                 ("each waiting address stands in the queue once", |c| c.queue.clear()),
+                ("an address in use is found by its link", |c| c.links.clear()),
                 ("an address past use is known to be there", |c| {
                     c.known.values_mut().for_each(|candidate| candidate.failures = 1);
                 }),

@@ -69,6 +69,11 @@ impl Peer {
             || self.incoming.as_ref().is_some_and(|i| i.request == request && i.block.is_some())
     }
 
+    /// Whether a block of this piece is still arriving that is no longer counted on: to ask for it now would be to ask twice.
+    pub(crate) fn is_swallowing(&self, piece: PieceIndex) -> bool {
+        self.incoming.as_ref().is_some_and(|incoming| !incoming.counted && incoming.request.piece == piece)
+    }
+
     /// Whether nothing is under way.
     pub(crate) fn is_idle(&self) -> bool {
         self.requested.is_empty() && self.incoming.is_none()

@@ -104,7 +104,7 @@ impl Torrent {
 
     fn first_missing(&mut self, now: Instant, conn: ConnId, piece: PieceIndex) -> Option<u32> {
         let open = self.pieces.get(piece)?;
-        if is_leased_to_other(open.lease, now, conn) {
+        if is_leased_to_other(open.lease, now, conn) || self.peers.get(&conn)?.is_swallowing(piece) {
             return None;
         }
         self.pieces.update(piece, OpenPiece::first_missing)?
@@ -122,6 +122,7 @@ impl Torrent {
             |piece| self.peers.values().any(|p| may_ask(p) && p.has.get(piece) && !self.blame.is_suspect(p.conn));
         let candidates = self.pieces.iter_wanting().filter(|(piece, open)| {
             peer.has.get(*piece)
+                && !peer.is_swallowing(*piece)
                 && !is_leased_to_other(open.lease, now, conn)
                 && (!suspect || open.senders().iter().all(|sender| *sender == conn) || !others_could(*piece))
         });
@@ -136,8 +137,10 @@ impl Torrent {
             return None;
         }
         let peer = self.peers.get(&conn)?;
-        let allowed =
-            |piece| !self.blame.took_part(piece, conn) || !others_could(&self.peers, &self.blame, piece, conn);
+        let allowed = |piece| {
+            !peer.is_swallowing(piece)
+                && (!self.blame.took_part(piece, conn) || !others_could(&self.peers, &self.blame, piece, conn))
+        };
         let rng = &mut self.picker_rng;
         let piece = if self.pieces.have().count() < RANDOM_PIECES {
             self.picker.pick_any(&peer.has, rng, allowed)?
@@ -158,7 +161,7 @@ impl Torrent {
         }
         // Who keeps us waiting would only take up the place of one who does not.
         let peer = self.peers.get(&conn).filter(|peer| !peer.pipeline.is_snubbed())?;
-        let open = self.pieces.iter_open().filter(|(piece, _)| peer.has.get(*piece));
+        let open = self.pieces.iter_open().filter(|(piece, _)| peer.has.get(*piece) && !peer.is_swallowing(*piece));
         open.filter(|(_, open)| !is_leased_to_other(open.lease, now, conn))
             .flat_map(|(piece, open)| open.awaited(END_GAME_COPIES).map(move |(block, asked)| (asked, piece, block)))
             .filter(|(_, piece, block)| {

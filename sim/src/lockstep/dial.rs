@@ -137,6 +137,9 @@ impl World {
             let content = self.content.clone();
             let short = self.strikes(Fault::ShortRead);
             let Some((node, conn, bytes)) = self.read_end(link, side, short) else { return };
+            if let Some(wire) = self.host(node).wires.get(&conn) {
+                self.note(node, || format!("<- {conn} {}", wire.words(&bytes.in_world(&content), false)));
+            }
             if let Some(wire) = self.host_mut(node).wires.get_mut(&conn) {
                 wire.received(&bytes.in_world(&content));
             }

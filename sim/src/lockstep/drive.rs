@@ -283,12 +283,7 @@ impl World {
         let Some(place) = self.nodes[index].conns.get(&conn).copied() else {
             broken(Check::AfterClose, index, &format!("{} bytes on {conn}", batch.len_bytes()));
         };
-        self.note(index, || format!("-> {conn} {} bytes", batch.len_bytes()));
         let mut bytes = Bytes::default();
-        if !self.host(index).wires.contains_key(&conn) {
-            // A range could not be read: the connection is about to end.
-            return;
-        }
         if self.host(index).sabotage == Some(Sabotage::RotsBeforeUpload) {
             self.rot(index, batch);
         }
@@ -304,16 +299,22 @@ impl World {
                     match unread.map_or_else(|| host.disk.read(*piece, *begin, *len), Err) {
                         Ok(block) => bytes.append(block),
                         Err(fault) => {
-                            // Nothing more is sent: a gap would look like a lie.
-                            self.host_mut(index).wires.remove(&conn);
+                            if let Some(wire) = self.host_mut(index).wires.get_mut(&conn) {
+                                wire.is_failing = true;
+                            }
                             self.push(Duration::ZERO, Later::ServeFailed { node: index, conn, fault });
-                            return;
+                            let at = self.content.layout().start_of(*piece) + u64::from(*begin);
+                            bytes.append(Bytes::formula(at, u64::from(*len)));
                         }
                     }
                 }
             }
         }
         let content = self.content.clone();
+        if let Some(wire) = self.host(index).wires.get(&conn) {
+            let words = || wire.words(&bytes.in_world(&content), true);
+            self.note(index, || format!("-> {conn} {} bytes: {}", batch.len_bytes(), words()));
+        }
         self.trace.carried(&bytes, &content);
         let Host { wires, disk, sabotage, .. } = self.host_mut(index);
         let knowledge = Host::knowledge(disk, content.layout());
@@ -329,7 +330,10 @@ impl World {
             broken(check, index, &format!("{conn}: {detail}"));
         }
         drop(knowledge);
-        self.put(place, bytes);
+        // What the engine says is judged, but nothing goes out after a gap: it would look like a lie.
+        if self.host(index).wires.get(&conn).is_some_and(|wire| !wire.is_failing) {
+            self.put(place, bytes);
+        }
     }
 
     /// The disk changes under what is about to be sent.

@@ -49,6 +49,20 @@ impl Readable for Vec<u8> {
 }
 
 impl Stream {
+    /// What these bytes would say, in words; nothing is read.
+    pub(super) fn words(&self, bytes: &impl Readable) -> String {
+        let mut words = Vec::new();
+        bytes.read_with(&mut self.clone(), |heard| {
+            words.push(match heard {
+                Heard::Handshake(_) => String::from("handshake"),
+                Heard::Block { index, begin, len } => format!("piece {index} {begin} {len}"),
+                Heard::Garbage => String::from("garbage"),
+                Heard::Message(message) => in_words(&message),
+            });
+        });
+        words.join(", ")
+    }
+
     /// Reads more bytes.
     pub(super) fn read(&mut self, mut bytes: &[u8], mut tell: impl FnMut(Heard)) {
         while !bytes.is_empty() && !self.broken {
@@ -125,6 +139,19 @@ impl Stream {
     fn give_up(&mut self, tell: &mut impl FnMut(Heard)) {
         self.broken = true;
         tell(Heard::Garbage);
+    }
+}
+
+/// A message in the words of BEP 3 and 6.
+fn in_words(message: &NaiveMessage) -> String {
+    match message {
+        NaiveMessage::Have { index } => format!("have {index}"),
+        NaiveMessage::Request { index, begin, length } => format!("request {index} {begin} {length}"),
+        NaiveMessage::Cancel { index, begin, length } => format!("cancel {index} {begin} {length}"),
+        NaiveMessage::RejectRequest { index, begin, length } => format!("reject {index} {begin} {length}"),
+        NaiveMessage::Bitfield { .. } => String::from("bitfield"),
+        NaiveMessage::Extended { .. } => String::from("extended"),
+        plain => format!("{plain:?}").to_lowercase(),
     }
 }
 

@@ -78,6 +78,8 @@ pub(super) struct Wire {
     /// Whether they ask like an honest client: then each request must be answered.
     honest: bool,
     they_are_interested: bool,
+    /// Something could not be read from the disk: nothing more is sent, and the engine will hear that the connection has ended.
+    pub(super) is_failing: bool,
     hungry_since: Option<Instant>,
     /// Given to the network and not yet taken by it: length, and whether it is payload.
     backlog: VecDeque<(u64, bool)>,
@@ -97,6 +99,11 @@ impl Wire {
     /// Whether both handshakes are done.
     pub(super) fn is_live(&self) -> bool {
         self.fast.iter().all(Option::is_some)
+    }
+
+    /// What bytes say that are sent, or received.
+    pub(super) fn words(&self, bytes: &impl Readable, sent: bool) -> String {
+        if sent { &self.sent } else { &self.received }.words(bytes)
     }
 
     /// The engine was given bytes.
@@ -345,6 +352,8 @@ impl Wire {
     /// # Errors
     /// What should have been said by now.
     pub(super) fn drained(&mut self, now: Instant, pieces: u32) -> Result<(), Breach> {
+        // A request that was decided before its reject was heard has been seen by now.
+        self.refused.clear();
         let choked_and_interested = self.we_choke && self.they_are_interested;
         self.hungry_since = choked_and_interested.then(|| self.hungry_since.unwrap_or(now));
         self.settle_answers()?;
