@@ -243,7 +243,7 @@ impl Scenario {
         let safety = Duration::from_secs(10 + rng.below(80));
         let many = trackers.iter().any(|(_, fault)| *fault == Some(Fault::TrackerMillion));
         // To recount thousands of addresses takes its time.
-        let cadence = if many { 509 } else { pick(rng, &[1, 17, 17, 17]) };
+        let cadence = if many { 509 } else { pick(rng, &[1, 17, 17, 17, 17, 17, 17, 17]) };
         let piece_len = piece_len as u32;
         Scenario {
             seed,

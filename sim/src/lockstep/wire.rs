@@ -180,6 +180,11 @@ impl Wire {
         &self.asked
     }
 
+    /// The block that has begun to arrive.
+    pub(super) fn arriving(&self) -> Option<Range> {
+        self.received.arriving()
+    }
+
     /// Whether the block has begun to arrive.
     pub(super) fn is_arriving(&self, range: Range) -> bool {
         self.received.arriving() == Some(range)
