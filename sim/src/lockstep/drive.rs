@@ -49,6 +49,8 @@ impl World {
     pub(super) fn tell(&mut self, index: NodeIndex, mut event: Event<'_>) {
         self.scene.borrow_mut().host = index;
         self.note(index, || format!("<- {}", brief(&event)));
+        self.trace.number(self.now.as_micros() << 8 | index as u64);
+        self.trace.event(&event);
         self.keep_books(index, &event);
         let (now, life) = (self.now, self.nodes[index].life);
         let eager = !self.host(index).undrained;

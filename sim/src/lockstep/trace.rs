@@ -2,6 +2,7 @@
 
 use super::bytes::{Bytes, Run};
 use super::content::Content;
+use sameseed_core::event::Event;
 use std::fmt;
 
 /// A running hash; not cryptographic, quick.
@@ -45,6 +46,18 @@ impl Trace {
     pub(super) fn value(&mut self, value: &impl fmt::Debug) {
         // Writing to a hash never fails.
         let _ = fmt::write(self, format_args!("{value:?}"));
+    }
+
+    /// Adds an event. What is received was added when it was sent: only where it was cut is new.
+    pub(super) fn event(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Received { conn, bytes } => {
+                self.value(conn);
+                self.number(bytes.len() as u64);
+            }
+            Event::Datagram { bytes, .. } => self.bytes(bytes),
+            event => self.value(event),
+        }
     }
 
     /// The hash of all that was added.
