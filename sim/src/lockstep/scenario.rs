@@ -196,10 +196,12 @@ impl Scenario {
     /// Draws the scenario of a seed.
     pub fn draw(seed: u64) -> Self {
         let rng = &mut random::rng("scenario", &[seed]);
-        let pieces = pick(rng, &[1, 3, 20, 64, 70, 100, 150, 400]) + rng.below(20);
+        let pieces = pick(rng, &[1, 4, 12, 64, 66, 70, 90, 250]) + rng.below(20);
         let fitting = [1000, 4096, 16_384, 20_000, 32_768, 65_536, 131_072, 1 << 20];
         let fitting: Vec<u64> = fitting.into_iter().filter(|len| len * pieces <= MAX_BYTES).collect();
-        let piece_len = pick(rng, &fitting);
+        // Few pieces are large ones: small pools must spill them.
+        let few = if pieces < 40 { fitting.len().saturating_sub(3) } else { 0 };
+        let piece_len = pick(rng, &fitting[few..]);
         let total = piece_len * (pieces - 1) + 1 + rng.below(piece_len);
         let (cut, tail) = (rng.below(total + 1), rng.below(3));
         let file_lens = match tail {
@@ -207,8 +209,10 @@ impl Scenario {
             1 => vec![cut, 0, total - cut],
             _ => vec![cut / 2, cut - cut / 2, total - cut],
         };
-        let vices = pick(rng, &[0, 0, 1, 1, 2, 3]);
-        let hostile: Vec<Fault> = (0..vices).map(|_| pick(rng, VICES)).collect();
+        let vices = pick(rng, &[0, 1, 1, 2, 2, 3]);
+        // Wrong bytes do the most harm: one in four sends them.
+        let vice = |rng: &mut Rng| if rng.below(4) == 0 { Fault::CorruptBlock } else { pick(rng, VICES) };
+        let hostile: Vec<Fault> = (0..vices).map(|_| vice(rng)).collect();
         let (seeders, leechers) = (1 + rng.below(2) as usize, pick(rng, &[1, 3, 6, 7, 8, 9, 10, 12]));
         let trackers = (0..rng.below(3)).map(|_| {
             let mut fault = pick(rng, TRACKER_FAULTS);
@@ -240,7 +244,8 @@ impl Scenario {
             clients.push(draw_client(rng, index, seeders, by_hand, nodes));
         }
         let hostile_stay = rng.below(2) == 0;
-        let safety = Duration::from_secs(10 + rng.below(80));
+        // Now and then long enough for the longer waits.
+        let safety = Duration::from_secs(10 + rng.below(80) + if rng.below(16) == 0 { 300 } else { 0 });
         let many = trackers.iter().any(|(_, fault)| *fault == Some(Fault::TrackerMillion));
         // To recount thousands of addresses takes its time.
         let cadence = if many { 509 } else { pick(rng, &[1, 17, 17, 17, 17, 17, 17, 17]) };
