@@ -197,7 +197,7 @@ impl Books {
     /// A block within reach that nobody was asked for and nobody sent.
     fn find_free_block(&self, wires: &BTreeMap<ConnId, Wire>, ours: &Wire, layout: &Layout) -> Option<(u32, u32)> {
         // A block that was called off and comes all the same is welcome.
-        let coming = wires.values().flat_map(|wire| wire.asked().iter().copied().chain(wire.arriving()));
+        let coming = wires.values().flat_map(Wire::coming);
         let asked: BTreeSet<(u32, u32)> = coming.map(|(piece, begin, _)| (piece, begin)).collect();
         let lacking = (0..layout.piece_count()).filter(|piece| !ours.has_said(*piece));
         let mut reachable = lacking.filter(|piece| wires.values().any(|wire| wire.is_live() && wire.has_told(*piece)));

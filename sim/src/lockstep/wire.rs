@@ -71,6 +71,8 @@ pub(super) struct Wire {
     delivered: bool,
     /// Refused by a dishonest peer before they were seen to be asked for: the request may have been waiting to be drained.
     refused: BTreeSet<Range>,
+    /// Requests of ours that may or may not have been refused so.
+    doubtful: BTreeSet<Range>,
     /// Requests of theirs that have not been answered.
     owed: BTreeMap<Range, Owed>,
     /// Requests of theirs that they cancelled and did not repeat.
@@ -180,14 +182,19 @@ impl Wire {
         &self.asked
     }
 
+    /// Requests that may be under way, and the block that is arriving, asked for or not.
+    pub(super) fn coming(&self) -> impl Iterator<Item = Range> {
+        self.asked.iter().chain(&self.doubtful).copied().chain(self.arriving())
+    }
+
     /// The block that has begun to arrive.
-    pub(super) fn arriving(&self) -> Option<Range> {
+    fn arriving(&self) -> Option<Range> {
         self.received.arriving()
     }
 
     /// Whether the block has begun to arrive.
     pub(super) fn is_arriving(&self, range: Range) -> bool {
-        self.received.arriving() == Some(range)
+        self.arriving() == Some(range)
     }
 
     /// Whether the peer lets us ask.
@@ -321,9 +328,12 @@ impl Wire {
         if self.said_have.contains(&piece) {
             return Err((Check::PossibleRequest, format!("{range:?} is had")));
         }
-        if self.refused.remove(&range) {
+        if self.refused.remove(&range) && late {
+            // Which came first, the request or its reject, is not known here.
+            self.doubtful.insert(range);
             return Ok(());
         }
+        self.doubtful.remove(&range);
         if !self.asked.insert(range) && !late {
             return Err((Check::AskedOnce, format!("{range:?}")));
         }
