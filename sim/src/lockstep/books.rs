@@ -199,7 +199,8 @@ impl Books {
         // A block that was called off and comes all the same is welcome.
         let coming = wires.values().flat_map(Wire::coming);
         let asked: BTreeSet<(u32, u32)> = coming.map(|(piece, begin, _)| (piece, begin)).collect();
-        let lacking = (0..layout.piece_count()).filter(|piece| !ours.has_said(*piece));
+        // Of a piece that failed, a block may have come before or after its failure was told.
+        let lacking = (0..layout.piece_count()).filter(|piece| !ours.has_said(*piece) && !self.failed.contains(piece));
         let mut reachable = lacking.filter(|piece| wires.values().any(|wire| wire.is_live() && wire.has_told(*piece)));
         reachable.find_map(|piece| {
             let blocks = layout.blocks_of(sameseed_core::id::PieceIndex(piece));

@@ -97,7 +97,8 @@ impl Tracker {
             Some(Fault::TrackerHangs) => return None,
             Some(Fault::TrackerRefuses) => (reply.status, body) = ([503, 404, 500][(mood % 3) as usize], Vec::new()),
             Some(Fault::TrackerFails) if mood.is_multiple_of(3) => {
-                body = b"d14:failure reason9:not today8:retry in5:nevere".to_vec();
+                // Not "never": that would split the swarm for good.
+                body = b"d14:failure reason9:not today8:retry ini10ee".to_vec();
             }
             Some(Fault::TrackerFails) => body = b"d14:failure reason9:not todaye".to_vec(),
             Some(Fault::TrackerMalformed) => match mood % 4 {

@@ -4,7 +4,7 @@
 
 use super::agenda::Agenda;
 use super::bytes::Bytes;
-use super::checks::SharedScene;
+use super::checks::{Check, SharedScene, broken};
 use super::content::Content;
 use super::disk::{Crash, Disk};
 use super::faults::{Fault, Faults};
@@ -27,6 +27,8 @@ use std::collections::BTreeMap;
 use std::net::{SocketAddr, SocketAddrV4};
 use std::rc::Rc;
 
+/// More steps than this are no progress: most scenarios take some twenty thousand.
+const MAX_STEPS: u64 = 10_000_000;
 /// Whether a run is done is asked every so many steps: it costs a look at every client.
 const DONE_CADENCE: u64 = 32;
 
@@ -362,6 +364,10 @@ impl World {
         let Some((at, later)) = self.agenda.pop() else { return false };
         self.now = at;
         self.steps += 1;
+        if self.steps > MAX_STEPS {
+            let host = self.scene.borrow().host;
+            broken(Check::Spin, host, &format!("{MAX_STEPS} steps, and no end"));
+        }
         {
             let mut scene = self.scene.borrow_mut();
             (scene.now, scene.steps) = (at, self.steps);
