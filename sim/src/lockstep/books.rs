@@ -111,7 +111,7 @@ impl Books {
     }
 
     fn failed(&mut self, piece: u32) {
-        self.failed.insert(piece);
+        let first = self.failed.insert(piece);
         let read_back = self.read_back.contains(&piece);
         let senders = self.take_senders(piece);
         // What went over the disk, or was lost there, is not blamed on anybody.
@@ -119,7 +119,8 @@ impl Books {
             return;
         }
         senders.iter().for_each(|conn| *self.bad_pieces.entry(*conn).or_default() += 1);
-        if senders.len() == 1 {
+        // Later, a block may have come before the last failure was told, and belong to this try.
+        if senders.len() == 1 && first {
             self.guilty.extend(senders);
         }
     }

@@ -458,3 +458,26 @@ fn a_block_that_is_still_arriving_is_not_asked_for_again() {
     assert!(world.news(a).contains(&Said::Request(asked[1])));
     world.audit();
 }
+
+#[test]
+fn a_block_that_comes_for_a_piece_lost_by_the_disk_is_awaited_from_nobody() {
+    let mut world = World::new(1, PIECE, false, Config { pool_blocks: 3, ..config() });
+    let (a, b) = (world.seed(1, false), world.seed(2, false));
+    world.disk_works = false;
+    world.say(a, &Message::Unchoke);
+    let asked = world.asked(a);
+    // The first goes to the disk for want of room, the second waits, the third is just coming when the disk refuses.
+    world.give(a, asked[0]);
+    world.give(a, asked[1]);
+    let bytes = world.block_bytes(asked[2]);
+    let (front, back) = bytes.split_at(bytes.len() / 2);
+    world.send_bytes(a, front);
+    let fault = DiskFault { kind: DiskFaultKind::Io, path: String::from("file"), detail: String::new() };
+    world.peers.remove(&b);
+    world.handle(Event::ServeFailed { conn: b, fault });
+    // The harness recounts after each event.
+    world.send_bytes(a, back);
+    world.run_disk();
+    world.disk_works = true;
+    world.audit();
+}
