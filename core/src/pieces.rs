@@ -316,6 +316,11 @@ impl OpenPiece {
         self.hash_out
     }
 
+    /// Whether the disk lost it: it is missing again when nothing of it is under way.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost
+    }
+
     /// Who sent its blocks.
     pub(crate) fn senders(&self) -> &[ConnId] {
         &self.senders
