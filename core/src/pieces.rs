@@ -331,7 +331,7 @@ impl OpenPiece {
         self.read_back
     }
 
-    /// Gives the piece up: nothing of it goes to the disk any more, and its buffers go `home`.
+    /// Gives the piece up: nothing of it goes to the disk or is awaited any more, and its buffers go `home`.
     pub(crate) fn lose(&mut self, home: impl FnMut(Block)) {
         self.lost = true;
         self.drop_held(home);
@@ -342,19 +342,29 @@ impl OpenPiece {
         self.missing == 0 && !self.slots.iter().any(|slot| matches!(slot, Slot::Requested(_)))
     }
 
-    /// Takes out the buffers that wait: their blocks are missing again.
+    /// Takes out the buffers that wait and awaits nobody: these blocks are missing again.
     fn drop_held(&mut self, mut home: impl FnMut(Block)) {
         for (block, slot) in self.slots.iter_mut().enumerate() {
             match core::mem::replace(slot, Slot::Missing) {
+                Slot::Missing => continue,
+                Slot::Requested(_) => {}
                 Slot::Held(buffer) => {
                     home(buffer);
-                    self.missing += 1;
                     self.held -= 1;
-                    self.scan_from = self.scan_from.min(block as u32);
                 }
-                other => *slot = other,
+                at_disk @ (Slot::Writing | Slot::Written) => {
+                    *slot = at_disk;
+                    continue;
+                }
             }
+            self.missing += 1;
+            self.scan_from = self.scan_from.min(block as u32);
         }
+    }
+
+    /// Whether buffers wait here.
+    pub(crate) fn is_holding(&self) -> bool {
+        self.held > 0
     }
 
     /// How many peers a block is asked of; `None` when it is here.
@@ -500,7 +510,7 @@ impl Pieces {
 
     /// Open pieces that hold buffers.
     pub(crate) fn holding(&self) -> impl Iterator<Item = PieceIndex> + '_ {
-        self.open.iter().filter(|(_, open)| open.held > 0).map(|(piece, _)| *piece)
+        self.open.iter().filter(|(_, open)| open.is_holding()).map(|(piece, _)| *piece)
     }
 
     /// Checks by recount what is kept. For tests and simulators.

@@ -237,8 +237,8 @@ impl World {
                 self.pieces.update(PieceIndex(piece), |open| open.lose(|block| pool.give_back(block)));
                 if let Some(progress) = self.open(piece) {
                     progress.lost = true;
-                    let held = progress.blocks.iter_mut().filter(|block| **block == Place::Held);
-                    held.for_each(|block| *block = Place::Missing);
+                    let awaited = |block: &&mut Place| matches!(block, Place::Held | Place::Asked(_));
+                    progress.blocks.iter_mut().filter(awaited).for_each(|block| *block = Place::Missing);
                 }
             }
             Op::Check(piece) if matches!(self.model[wrap(piece) as usize], Piece::Missing) => {

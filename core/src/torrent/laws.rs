@@ -93,8 +93,6 @@ impl Torrent {
             for block in 0..self.metainfo.layout.blocks_of(piece) {
                 let (requested, arriving) = asked.remove(&(piece, block)).unwrap_or_default();
                 match open.asked(block) {
-                    // It goes home as soon as the disk has answered: what still comes for it counts nowhere.
-                    _ if open.is_lost() => {}
                     Some(n) => assert_eq!(n, requested + arriving, "requests under way equal a recount"),
                     // A block that came from one peer may still be arriving from another.
                     None => assert_eq!(requested, 0, "what is here is not asked for"),

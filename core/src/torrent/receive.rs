@@ -95,10 +95,6 @@ impl Torrent {
                 self.store(shared, piece, false);
             }
             Err(block) => {
-                if incoming.counted {
-                    // Of a piece that the disk has lost: it is awaited from one less.
-                    self.pieces.update(piece, |open| open.unrequest(begin / BLOCK_LEN));
-                }
                 self.wasted_bytes += u64::from(len);
                 shared.pool.give_back(block);
             }

@@ -48,13 +48,14 @@ impl Torrent {
         open.into_iter().for_each(|piece| self.store(shared, piece, false));
     }
 
-    /// What waits in pieces that will not be completed goes home, so that other torrents have buffers.
+    /// What waits in pieces that will not be completed goes home, so that other torrents have buffers; so does what is just coming for
+    /// them, and for those that the disk has lost.
     pub(super) fn lose_held(&mut self, shared: &mut Shared, lost: impl Fn(&OpenPiece) -> bool) {
-        let holding: Vec<PieceIndex> = self.pieces.holding().collect();
-        for piece in holding {
-            if !self.pieces.get(piece).is_some_and(&lost) {
-                continue;
-            }
+        let idle = |open: &OpenPiece| open.is_lost() || (open.is_holding() && lost(open));
+        let pieces: Vec<PieceIndex> =
+            self.pieces.iter_open().filter(|(_, open)| idle(open)).map(|(piece, _)| piece).collect();
+        for piece in pieces {
+            self.expect_nothing_of(shared, piece);
             self.pieces.update(piece, |open| open.lose(|block| shared.pool.give_back(block)));
             if self.pieces.get(piece).is_some_and(OpenPiece::is_quiet) {
                 self.give_up_piece(shared, piece);
@@ -165,8 +166,15 @@ impl Torrent {
         }
     }
 
-    /// An open piece is missing again: nothing more of it is expected, and what is just coming is of no use.
+    /// An open piece is missing again.
     fn give_up_piece(&mut self, shared: &mut Shared, piece: PieceIndex) -> Option<OpenPiece> {
+        self.expect_nothing_of(shared, piece);
+        self.picker.insert(piece);
+        self.pieces.forget(piece, |block| shared.pool.give_back(block))
+    }
+
+    /// Nothing more of a piece is awaited, and what is just coming is of no use.
+    fn expect_nothing_of(&mut self, shared: &mut Shared, piece: PieceIndex) {
         for peer in self.peers.values_mut() {
             if let Some(block) = peer.disown_incoming(piece) {
                 shared.pool.give_back(block);
@@ -178,8 +186,6 @@ impl Torrent {
                 }
             }
         }
-        self.picker.insert(piece);
-        self.pieces.forget(piece, |block| shared.pool.give_back(block))
     }
 
     /// The last piece was verified: bring everything to stable storage before saying so.
