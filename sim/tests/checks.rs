@@ -92,6 +92,7 @@ fn fire(check: Check) -> (Scenario, usize, Sabotage) {
         Check::Liveness => (calm(), LEECHER, NeverAsks),
         Check::Audit => (calm(), LEECHER, GrowsAFile),
         Check::Home => (calm(), LEECHER, KeepsABuffer),
+        Check::WritesFirst => (calm(), LEECHER, LeavesInMidWrite),
         Check::Goodbye => (calm(), LEECHER, SwallowsGoodbye),
     }
 }

@@ -59,6 +59,7 @@ checks! {
     Liveness "after healing every honest leecher finishes, or a piece exists nowhere reachable",
     Audit "in the end the files equal the formula",
     Home "in the end every buffer, socket and operation is home",
+    WritesFirst "a client says that it has stopped when its last write is safe, or its time for that is over",
     Goodbye "a client that is told to stop says that it has, in time, and then nothing more",
 }
 

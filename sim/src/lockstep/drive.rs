@@ -59,6 +59,9 @@ impl World {
         let calm = !self.faults.on;
         let host = self.host_mut(index);
         host.events += 1;
+        if let Event::Command(Command::Shutdown) = event {
+            host.told_to_stop.get_or_insert(now + host.skew);
+        }
         if host.sabotage.is_none_or(|sabotage| sabotage.event(&mut event)) {
             host.engine.handle(now + host.skew, event);
         }
@@ -262,6 +265,11 @@ impl World {
     }
 
     fn notice(&mut self, index: NodeIndex, notice: &Notice) {
+        if *notice == Notice::ShutDown
+            && let Err((check, detail)) = self.host(index).judge_goodbye(self.now)
+        {
+            broken(check, index, &detail);
+        }
         let Host { books, engine, said_shut_down, .. } = self.host_mut(index);
         books.notice(notice, || engine.view().torrents.iter().map(|torrent| torrent.have_bytes).sum());
         *said_shut_down |= *notice == Notice::ShutDown;

@@ -35,6 +35,10 @@ pub struct Host {
     pub(super) undrained: bool,
     pub(super) wires: BTreeMap<ConnId, Wire>,
     pub(super) operations: BTreeSet<OpId>,
+    /// Those of them that take blocks to the disk, or to stable storage.
+    pub(super) writes: BTreeSet<OpId>,
+    /// When it was told to stop, by its own clock.
+    pub(super) told_to_stop: Option<Instant>,
     /// Network operations that can be given up.
     pub(super) fetches: BTreeSet<OpId>,
     pub(super) disk_busy_until: Instant,
@@ -77,6 +81,8 @@ impl Host {
             undrained: false,
             wires: BTreeMap::new(),
             operations: BTreeSet::new(),
+            writes: BTreeSet::new(),
+            told_to_stop: None,
             fetches: BTreeSet::new(),
             disk_busy_until: Instant::ZERO,
             dials: 0,
@@ -98,6 +104,8 @@ impl Host {
         self.said_shut_down = false;
         self.wires.clear();
         self.operations.clear();
+        self.writes.clear();
+        self.told_to_stop = None;
         self.fetches.clear();
         self.books = Books::default();
         self.touched.clear();
@@ -161,6 +169,15 @@ impl Host {
     /// Whether it has said that everything has stopped.
     pub fn has_said_goodbye(&self) -> bool {
         self.said_shut_down
+    }
+
+    /// Whether it may say now that it has stopped.
+    pub(super) fn judge_goodbye(&self, now: Instant) -> Result<(), Breach> {
+        let in_time = |told: Instant| (now + self.skew).since(told) < self.config.shutdown_timeout;
+        match self.writes.first().filter(|_| self.told_to_stop.is_none_or(in_time)) {
+            Some(op) => Err((Check::WritesFirst, format!("{op:?} is under way"))),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn note_tick(&mut self, index: usize, now: Instant) {

@@ -16,6 +16,9 @@ impl World {
         if !self.host_mut(index).operations.insert(op) {
             broken(Check::DoneOnce, index, &format!("{op:?} is submitted twice"));
         }
+        if matches!(operation, Operation::Absorb { .. } | Operation::Sync { .. }) {
+            self.host_mut(index).writes.insert(op);
+        }
         let life = self.nodes[index].life;
         match operation {
             Operation::Resolve { host } => {
@@ -77,6 +80,7 @@ impl World {
             return;
         }
         self.host_mut(index).fetches.remove(&op);
+        self.host_mut(index).writes.remove(&op);
         if self.host(index).said_shut_down {
             self.faults.count(Fault::StaleDone);
         }

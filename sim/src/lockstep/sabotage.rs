@@ -53,6 +53,7 @@ pub enum Sabotage {
     KeepsABuffer,
     SwallowsGoodbye,
     TalksAfterGoodbye,
+    LeavesInMidWrite,
 }
 
 use Sabotage::*;
@@ -91,6 +92,9 @@ impl Sabotage {
                 vec![action, Action::Notify(Notice::Banned { torrent, addr: victim })]
             }
             (KeepsTheLiar, Action::Close { reason, .. }) if *reason == corrupt => Vec::new(),
+            (LeavesInMidWrite, Action::Submit { operation: Operation::Absorb { .. }, .. }) => {
+                vec![action, Action::Notify(Notice::ShutDown)]
+            }
             (SwallowsGoodbye, Action::Notify(Notice::ShutDown)) => Vec::new(),
             (GrowsAFile, Action::Submit { operation: Operation::Sync { torrent }, .. }) => {
                 let operation = Operation::Truncate { torrent: *torrent, file: FileIndex(0), len: 1 << 40 };
