@@ -20,6 +20,7 @@ fn kind(blow: Blow) -> &'static str {
         Blow::Cut { .. } => "a link is cut at byte n",
         Blow::Datagram { .. } => "the n-th datagram is lost",
         Blow::Crash { .. } => "a client dies at the n-th action",
+        Blow::Leave { .. } => "a client is told to stop at the n-th",
     }
 }
 

@@ -18,6 +18,8 @@ const LONGEST_WAIT_US: u64 = 2_000_000;
 const TRICKLE_PER_S: u64 = 1024;
 /// How long a system goes on sending again on a connection whose other side is gone.
 const LAST_RETRANSMISSION: Duration = Duration::from_secs(15 * 60);
+/// A program is told to stop during one write in so many, where that is drawn at all.
+const MID_WRITE: u64 = 50;
 /// How long a program that was told to stop may take, late ticks included.
 const GOODBYE: Duration = Duration::from_secs(15);
 
@@ -211,10 +213,7 @@ impl World {
             self.jump(node, jump);
         }
         if self.nodes[node].alive && !self.nodes[node].leaving && self.strikes(Fault::Leaving) {
-            self.nodes[node].leaving = true;
-            let life = self.nodes[node].life;
-            self.command(node, Command::Shutdown);
-            self.push(GOODBYE, Later::Exit { node, life });
+            self.leave(node);
         }
         if self.nodes[node].alive && self.strikes(Fault::Crash) {
             let crash = match () {
@@ -226,6 +225,25 @@ impl World {
             let after = Duration::from_micros(self.rng.below(20_000_000));
             self.crash(node, crash, silence, after);
         }
+    }
+
+    /// A write has been begun: perhaps its program is told to stop in the middle of it.
+    pub(super) fn strike_write(&mut self, index: NodeIndex) {
+        if self.faults.on && self.faults.is_drawn(Fault::Leaving) && self.rng.below(MID_WRITE) == 0 {
+            self.faults.count(Fault::Leaving);
+            let life = self.nodes[index].life;
+            self.push(Duration::ZERO, Later::Leave { node: index, life });
+        }
+    }
+
+    /// A program is told to stop.
+    pub(super) fn leave(&mut self, index: NodeIndex) {
+        if std::mem::replace(&mut self.nodes[index].leaving, true) {
+            return;
+        }
+        let life = self.nodes[index].life;
+        self.command(index, Command::Shutdown);
+        self.push(GOODBYE, Later::Exit { node: index, life });
     }
 
     /// A program that was told to stop has had its time.

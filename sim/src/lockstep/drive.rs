@@ -5,7 +5,7 @@ use super::checks::{Check, broken};
 use super::faults::Fault;
 use super::host::{Host, TORRENT};
 use super::node::{Kind, Node, NodeIndex, is_liar};
-use super::nth::BACK_AFTER;
+use super::nth::{BACK_AFTER, Fate};
 use super::sabotage::Sabotage;
 use super::wire::Breach;
 use super::world::{Later, World};
@@ -131,8 +131,13 @@ impl World {
             self.trace.number(self.now.as_micros() << 8 | index as u64);
             self.trace.value(&action);
             self.note(index, || format!("-> {action:?}"));
-            if let Some((crash, silence)) = self.nth.action() {
-                return self.crash(index, crash, silence, BACK_AFTER);
+            match self.nth.action() {
+                Fate::Lives => {}
+                Fate::Dies(crash, silence) => return self.crash(index, crash, silence, BACK_AFTER),
+                Fate::Leaves => {
+                    let life = self.nodes[index].life;
+                    self.push(Duration::ZERO, Later::Leave { node: index, life });
+                }
             }
             match self.host(index).sabotage {
                 None => self.act(index, action, late),

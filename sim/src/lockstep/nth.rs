@@ -54,6 +54,22 @@ pub enum Blow {
         /// Its peers are not told.
         silence: bool,
     },
+    /// The client that has just carried out the n-th action of the swarm is told to stop, and comes back.
+    Leave {
+        /// Which one, from 0.
+        n: u64,
+    },
+}
+
+/// What becomes of a client at an action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It goes on.
+    Lives,
+    /// It dies instead of carrying it out, with so much of its unsynced writes, and perhaps without a word to its peers.
+    Dies(Crash, bool),
+    /// It is told to stop when it has carried it out.
+    Leaves,
 }
 
 /// Places where a blow can strike, counted.
@@ -110,15 +126,16 @@ impl Nth {
         self.blow == Some(Blow::Datagram { n: next(&mut self.places.datagrams) })
     }
 
-    /// An action is about to be carried out; how its client dies instead.
-    pub(super) fn action(&mut self) -> Option<(Crash, bool)> {
+    /// An action is about to be carried out; what becomes of its client.
+    pub(super) fn action(&mut self) -> Fate {
         if self.is_over {
-            return None;
+            return Fate::Lives;
         }
         let this = next(&mut self.places.actions);
         match self.blow {
-            Some(Blow::Crash { n, crash, silence }) if n == this => Some((crash, silence)),
-            _ => None,
+            Some(Blow::Crash { n, crash, silence }) if n == this => Fate::Dies(crash, silence),
+            Some(Blow::Leave { n }) if n == this => Fate::Leaves,
+            _ => Fate::Lives,
         }
     }
 
@@ -167,6 +184,7 @@ pub fn blows(places: &Places) -> Vec<Blow> {
             blows.extend((0..places.actions).map(|n| Blow::Crash { n, crash, silence }));
         }
     }
+    blows.extend((0..places.actions).map(|n| Blow::Leave { n }));
     for (link, sides) in places.links.iter().enumerate() {
         let link = link as LinkId;
         let all = if link == 0 { EVERY_BYTE } else { 0 };

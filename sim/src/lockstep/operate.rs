@@ -18,6 +18,7 @@ impl World {
         }
         if matches!(operation, Operation::Absorb { .. } | Operation::Sync { .. }) {
             self.host_mut(index).writes.insert(op);
+            self.strike_write(index);
         }
         let life = self.nodes[index].life;
         match operation {

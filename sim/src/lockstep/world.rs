@@ -104,6 +104,11 @@ pub(super) enum Later {
     Restart {
         node: NodeIndex,
     },
+    /// A program is told to stop.
+    Leave {
+        node: NodeIndex,
+        life: u32,
+    },
     /// A program that was told to stop ends.
     Exit {
         node: NodeIndex,
@@ -410,6 +415,8 @@ impl World {
             }
             Later::Second { node } => self.second(node),
             Later::Restart { node } => self.restart(node),
+            Later::Leave { node, life } if self.nodes[node].life == life => self.leave(node),
+            Later::Leave { .. } => {}
             Later::Exit { node, life } => self.exit(node, life),
             Later::Chaos => self.chaos(),
         }
