@@ -31,6 +31,7 @@ pub mod action;
 pub mod block;
 pub mod config;
 pub mod event;
+pub mod ledger;
 mod rate;
 mod timers;
 mod tx;

@@ -12,6 +12,7 @@ use crate::id::{ConnId, Digest, PieceIndex};
 use crate::layout::Layout;
 use crate::time::Instant;
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec;
 use alloc::vec::Vec;
 
 /// Blocks of a write: 256 KiB. Smaller writes cost up to twice the processor time on common file systems.
@@ -88,7 +89,8 @@ pub(crate) struct OpenPiece {
     digest: Option<Digest>,
     lost: bool,
     read_back: bool,
-    senders: Vec<ConnId>,
+    /// Who sent each block that is here.
+    senders: Vec<Option<ConnId>>,
     /// Only this connection may fill the piece until then: so that a failure has one author.
     pub lease: Option<(ConnId, Instant)>,
 }
@@ -108,7 +110,7 @@ impl OpenPiece {
             digest: None,
             lost: false,
             read_back: false,
-            senders: Vec::new(),
+            senders: vec![None; blocks as usize],
             lease: None,
         }
     }
@@ -178,9 +180,7 @@ impl OpenPiece {
         }
         *slot = Slot::Held(data);
         self.held += 1;
-        if !self.senders.contains(&from) {
-            self.senders.push(from);
-        }
+        self.senders[block as usize] = Some(from);
         Ok(())
     }
 
@@ -321,9 +321,17 @@ impl OpenPiece {
         self.lost
     }
 
-    /// Who sent its blocks.
-    pub(crate) fn senders(&self) -> &[ConnId] {
-        &self.senders
+    /// Its blocks that came, with who sent each. Also when the piece is lost: what came is still to be accounted for.
+    pub(crate) fn sent(&self) -> impl Iterator<Item = (u32, ConnId)> + '_ {
+        (0..).zip(&self.senders).filter_map(|(block, sender)| Some((block, (*sender)?)))
+    }
+
+    /// Who sent its blocks, each once.
+    pub(crate) fn senders(&self) -> Vec<ConnId> {
+        let mut senders: Vec<ConnId> = self.senders.iter().copied().flatten().collect();
+        senders.sort_unstable();
+        senders.dedup();
+        senders
     }
 
     /// Whether part of it was hashed after a way over the disk, which might be what changed it.
@@ -391,6 +399,10 @@ impl OpenPiece {
         let hashed = self.slots.iter().take(self.hashed_to as usize);
         let at_disk = |s: &Slot| matches!(s, Slot::Writing | Slot::Written);
         assert!(hashed.clone().all(at_disk), "what is hashed is at the disk");
+        let here = |slot: &Slot| !matches!(slot, Slot::Missing | Slot::Requested(_));
+        let mut known = self.slots.iter().zip(&self.senders);
+        let known = known.all(|(slot, sender)| here(slot) == sender.is_some() || self.lost);
+        assert!(known, "who sent a block is known while it is here");
         let idle = self.operations == 0;
         assert!(!(idle && (self.hash_out || count(|s| matches!(s, Slot::Writing)) > 0)), "who waits has an operation");
     }
@@ -487,6 +499,12 @@ impl Pieces {
     /// Whether a block would still be of use.
     pub(crate) fn wants(&self, piece: PieceIndex, block: u32) -> bool {
         self.open.get(&piece).is_some_and(|open| open.wants(block))
+    }
+
+    /// Whether a block is here.
+    pub(crate) fn is_here(&self, piece: PieceIndex, block: u32) -> bool {
+        let open = self.open.get(&piece).filter(|open| !open.lost);
+        self.have.get(piece) || open.is_some_and(|open| block < open.slots.len() as u32 && open.asked(block).is_none())
     }
 
     /// Takes a block in, or gives it back when it is of no use any more.

@@ -2,6 +2,7 @@
 
 use crate::fault::DiskFault;
 use crate::id::{ConnId, InfoHash, PeerId, TorrentId};
+use crate::ledger::Ledger;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -27,10 +28,12 @@ pub struct TorrentView {
     pub total_bytes: u64,
     /// Bytes of verified pieces.
     pub have_bytes: u64,
-    /// Payload received since the start: useful, and wasted (duplicate, unrequested, corrupt).
+    /// Payload received since the start: the sum of `ledger`.
     pub downloaded_bytes: u64,
     /// Of those, what was not of use.
     pub wasted_bytes: u64,
+    /// What became of each of them.
+    pub ledger: Ledger,
     /// Payload handed to the network since the start.
     pub uploaded_bytes: u64,
     /// Bytes per second, received payload.
@@ -91,8 +94,14 @@ pub struct PeerView {
     pub window: u32,
     /// Bytes per second from it.
     pub down_rate: u64,
+    /// Bytes per second from it that were verified, over some twenty seconds: what it is judged by when slots are given.
+    pub useful_rate: u64,
     /// Bytes per second to it.
     pub up_rate: u64,
+    /// What became of all payload from it.
+    pub ledger: Ledger,
+    /// Payload to it that the network took.
+    pub uploaded_bytes: u64,
     /// It left a request unanswered for too long.
     pub snubbed: bool,
 }

@@ -80,7 +80,7 @@ fn fire(check: Check) -> (Scenario, usize, Sabotage) {
         Check::Recount => (calm(), LEECHER, LosesABlock),
         Check::HaveCount => (calm(), LEECHER, CountsPiecesTwice),
         Check::Counted => (calm(), LEECHER, CountsReceivedTwice),
-        Check::Useful => (calm(), LEECHER, WastesWithoutCounting),
+        Check::Useful => (calm(), LEECHER, ForgetsWhatItFound),
         Check::Junk => (calm(), LEECHER, RatesJunk),
         Check::OneLink => (calm(), LEECHER, ShowsAPeerTwice),
         Check::Limits => (calm(), LEECHER, ShowsTooManyDials),
@@ -135,7 +135,12 @@ fn without_sabotage_the_same_worlds_break_no_law() {
 fn laws_with_several_sides_are_broken_from_each() {
     assert_fires(Check::AnswerAll, &crowd(), &[(0, SwallowsRejects)]);
     assert_fires(Check::DoneOnce, &calm(), &[(4, ForgetsDone)]);
-    assert_fires(Check::Counted, &calm(), &[(0, CountsUploadedTwice)]);
+    for sabotage in [CountsUploadedTwice, WastesWithoutCounting, CreditsTooEarly, CreditsAPeerTooEarly] {
+        let host = if sabotage == CountsUploadedTwice { 0 } else { 4 };
+        assert_fires(Check::Counted, &calm(), &[(host, sabotage)]);
+    }
+    assert_fires(Check::Counted, &with_hostile(Fault::DuplicateBlock), &[(4, ExcusesJunk)]);
+    assert_fires(Check::Junk, &calm(), &[(4, PraisesJunk)]);
     assert_fires(Check::Goodbye, &calm(), &[(4, TalksAfterGoodbye)]);
 }
 

@@ -10,8 +10,9 @@ pub(crate) use requests::{Arrival, Incoming, Outstanding};
 
 use crate::bitfield::Bitfield;
 use crate::id::{ConnId, PeerId, PieceIndex, TorrentId};
+use crate::ledger::Ledger;
 use crate::pipeline::{MAX_WINDOW, Pipeline};
-use crate::rate::Rate;
+use crate::rate::{LumpRate, Rate};
 use crate::time::Instant;
 use crate::tx::TxQueue;
 use crate::view::PeerView;
@@ -101,10 +102,16 @@ pub(crate) struct Peer {
     pub current: Option<PieceIndex>,
     /// How many requests to keep under way.
     pub pipeline: Pipeline,
-    /// Payload from it.
+    /// Payload from it that was worth keeping when it came.
     pub down: Rate,
     /// Payload to it.
     pub up: Rate,
+    /// What became of all payload from it.
+    pub ledger: Ledger,
+    /// Verified payload from it.
+    pub useful: LumpRate,
+    /// Since when it has sent what has no verdict yet, or when a piece with blocks of it was last verified.
+    pub collecting_since: Instant,
     /// Payload of this second from it.
     pub down_this_second: u64,
     /// It sent blocks of pieces that were verified.
@@ -158,6 +165,9 @@ impl Peer {
             pipeline: Pipeline::default(),
             down: Rate::default(),
             up: Rate::default(),
+            ledger: Ledger::default(),
+            useful: LumpRate::default(),
+            collecting_since: now,
             down_this_second: 0,
             sent_good_pieces: false,
             last_heard: now,
@@ -217,6 +227,7 @@ impl Peer {
         self.down_this_second = 0;
         self.down.tick();
         self.up.tick();
+        self.useful.tick();
     }
 
     /// Whether it has every piece, or never wants one.
@@ -267,6 +278,9 @@ impl Peer {
             window: self.pipeline.window(),
             down_rate: self.down.per_second(),
             up_rate: self.up.per_second(),
+            useful_rate: self.useful.per_second(),
+            ledger: self.ledger,
+            uploaded_bytes: self.up.total(),
             snubbed: self.pipeline.is_snubbed(),
         }
     }

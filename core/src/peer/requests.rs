@@ -39,6 +39,8 @@ pub(crate) struct Incoming {
     pub filled: usize,
     /// It is counted in the open piece as asked for.
     pub counted: bool,
+    /// Nobody had asked for it.
+    pub unrequested: bool,
 }
 
 /// How a block that begins to arrive relates to what was asked.
@@ -132,6 +134,10 @@ impl Peer {
     pub(crate) fn fill(&mut self, bytes: &[u8]) {
         let Some(incoming) = &mut self.incoming else { return };
         // Junk makes nobody a good peer, nor its window wider.
+        if self.ledger.undecided == 0 {
+            self.collecting_since = self.last_heard;
+        }
+        self.ledger.arrive(bytes.len() as u64);
         if incoming.block.is_some() {
             self.down_this_second += bytes.len() as u64;
             self.down.add(bytes.len() as u64);
@@ -141,6 +147,13 @@ impl Peer {
             room.copy_from_slice(bytes);
         }
         incoming.filled = end;
+    }
+
+    /// So much of a piece that was verified came from it.
+    pub(crate) fn credit(&mut self, now: Instant, bytes: u64) {
+        self.useful.add(bytes, now.since(self.collecting_since));
+        self.collecting_since = now;
+        self.sent_good_pieces = true;
     }
 
     /// The block is complete.

@@ -19,7 +19,7 @@ fn busy() -> Peer {
     let mut pool = BlockPool::new(1);
     assert!(pool.reserve());
     let (request, block) = (request(1, 0), Some(pool.take(100)));
-    peer.begin_incoming(Incoming { request, sent: Instant::ZERO, block, filled: 0, counted: true });
+    peer.begin_incoming(Incoming { request, sent: Instant::ZERO, block, filled: 0, counted: true, unrequested: false });
     peer
 }
 

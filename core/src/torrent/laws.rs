@@ -6,6 +6,7 @@ use super::request::{END_GAME_COPIES, MAX_OPEN_PIECES, may_ask};
 use super::upload::MAX_REQUESTS_BORNE;
 use super::{Purpose, Shared, Torrent};
 use crate::id::{BLOCK_LEN, PieceIndex};
+use crate::ledger::Ledger;
 use crate::peer::{Counted, Incoming, MAX_UNREAD_BYTES, Peer, READ_GRANT_BYTES};
 use crate::view::TorrentState;
 use alloc::collections::BTreeMap;
@@ -28,6 +29,7 @@ impl Torrent {
         self.check_pieces();
         self.check_peers(shared);
         self.check_requests();
+        self.check_ledger();
         self.check_operations(shared);
         assert!(self.state != TorrentState::Stopped || self.peers.is_empty(), "a stopped torrent has no peers");
         assert!(self.buffers() == 0 || !self.check_only, "who only checks holds no buffers");
@@ -101,6 +103,32 @@ impl Torrent {
         }
         let is_here = |piece: &PieceIndex| self.pieces.have().get(*piece);
         assert!(asked.iter().all(|((piece, _), (n, _))| *n == 0 && is_here(piece)), "only open pieces are asked for");
+    }
+
+    /// Payload without a fate is in open pieces, or just arriving; and what each peer sent is part of what the torrent received.
+    fn check_ledger(&self) {
+        let (mut undecided, mut known) = (BTreeMap::new(), Ledger::default());
+        for (piece, open) in self.pieces.iter_open() {
+            for (block, conn) in open.sent() {
+                *undecided.entry(conn).or_default() += u64::from(self.metainfo.layout.block_len(piece, block));
+            }
+        }
+        for peer in self.peers.values() {
+            if let Some(incoming) = peer.incoming() {
+                *undecided.entry(peer.conn).or_default() += incoming.filled as u64;
+            }
+            let wanted = undecided.get(&peer.conn).copied().unwrap_or_default();
+            assert_eq!(peer.ledger.undecided, wanted, "what a peer sent and nobody judged equals a recount");
+            known.verified += peer.ledger.verified;
+            known.corrupt += peer.ledger.corrupt;
+            known.late += peer.ledger.wasted() - peer.ledger.corrupt;
+        }
+        let Ledger { verified, corrupt, .. } = self.ledger;
+        assert_eq!(self.ledger.undecided, undecided.values().sum::<u64>(), "what nobody judged equals a recount");
+        assert_eq!(self.ledger.total(), self.downloaded.total(), "each byte received has one fate");
+        let other = self.ledger.wasted() - corrupt;
+        let covered = known.verified <= verified && known.corrupt <= corrupt && known.late <= other;
+        assert!(covered, "what a peer sent is part of what came");
     }
 
     fn check_operations(&self, shared: &Shared) {

@@ -8,6 +8,7 @@ use crate::action::{Action, CloseReason, Notice};
 use crate::candidates::{Ending, Source};
 use crate::fault::{LinkFault, PeerFault};
 use crate::id::{BLOCK_LEN, ConnId};
+use crate::ledger::Fate;
 use crate::peer::{Counted, Peer, Stage};
 use crate::time::{Duration, Instant};
 use crate::view::TorrentState;
@@ -217,6 +218,11 @@ impl Torrent {
     }
 
     fn unlink(&mut self, now: Instant, shared: &mut Shared, conn: ConnId, closed: Option<CloseReason>) {
+        if let Some(incoming) = self.peers.get(&conn).and_then(Peer::incoming) {
+            // The rest of the block will not come.
+            let (bytes, unrequested) = (incoming.filled as u64, incoming.unrequested);
+            self.decide(conn, bytes, if unrequested { Fate::Unrequested } else { Fate::Late });
+        }
         let Some(mut peer) = self.peers.remove(&conn) else { return };
         if peer.stage == Stage::Dialing {
             shared.half_open -= 1;

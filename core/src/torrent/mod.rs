@@ -27,6 +27,7 @@ use crate::candidates::{Candidates, Source};
 use crate::event::{AddTorrent, Outcome};
 use crate::fault::DiskFault;
 use crate::id::{ConnId, TorrentId};
+use crate::ledger::Ledger;
 use crate::metainfo::Metainfo;
 use crate::peer::{Peer, Stage};
 use crate::picker::Picker;
@@ -69,8 +70,8 @@ pub(crate) struct Torrent {
     goodbye_said: bool,
     downloaded: Rate,
     uploaded: Rate,
-    wasted_bytes: u64,
-    useful_bytes: u64,
+    /// What became of all payload that came.
+    ledger: Ledger,
     dials_this_second: u32,
     last_tick: Instant,
 }
@@ -105,8 +106,7 @@ impl Torrent {
             goodbye_said: false,
             downloaded: Rate::default(),
             uploaded: Rate::default(),
-            wasted_bytes: 0,
-            useful_bytes: 0,
+            ledger: Ledger::default(),
             dials_this_second: 0,
             last_tick: now,
         };
@@ -231,8 +231,9 @@ impl Torrent {
             checked: self.check.checked(),
             total_bytes: self.metainfo.layout.total_len(),
             have_bytes: self.pieces.have_bytes(),
-            downloaded_bytes: self.downloaded.total(),
-            wasted_bytes: self.wasted_bytes,
+            downloaded_bytes: self.ledger.total(),
+            wasted_bytes: self.ledger.wasted(),
+            ledger: self.ledger,
             uploaded_bytes: self.uploaded.total(),
             down_rate: self.downloaded.per_second(),
             up_rate: self.uploaded.per_second(),

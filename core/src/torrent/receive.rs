@@ -4,6 +4,7 @@ use super::{Shared, Torrent};
 use crate::action::{Action, CloseReason};
 use crate::fault::PeerFault;
 use crate::id::{BLOCK_LEN, ConnId};
+use crate::ledger::Fate;
 use crate::peer::{Arrival, Counted, Incoming, MAX_UNREAD_BYTES, News, Stage};
 use crate::time::Instant;
 use crate::wire::{BlockRequest, Item, Message};
@@ -29,6 +30,8 @@ impl Torrent {
                 Ok(Some(Item::PieceBytes(bytes))) => {
                     if let Some(peer) = self.peers.get_mut(&conn) {
                         peer.fill(bytes);
+                        self.ledger.arrive(bytes.len() as u64);
+                        self.downloaded.add(bytes.len() as u64);
                     }
                     Ok(())
                 }
@@ -64,7 +67,7 @@ impl Torrent {
         let arrival = peer.arrival(request)?;
         let sent = if let Arrival::Requested(sent) = arrival { sent } else { peer.last_progress };
         let wanted = self.trouble.is_none() && self.pieces.wants(piece, begin / BLOCK_LEN);
-        let mut incoming = Incoming { request, sent, block: None, filled: 0, counted: false };
+        let mut incoming = Incoming { request, sent, block: None, filled: 0, counted: false, unrequested: false };
         match arrival {
             Arrival::Requested(_) => {
                 incoming.counted = true;
@@ -75,7 +78,8 @@ impl Torrent {
                 incoming.block = Some(shared.pool.take(len));
                 self.pieces.update(piece, |open| open.request(begin / BLOCK_LEN));
             }
-            Arrival::Late | Arrival::Unrequested => {}
+            Arrival::Late => {}
+            Arrival::Unrequested => incoming.unrequested = true,
         }
         peer.begin_incoming(incoming);
         Ok(())
@@ -84,22 +88,40 @@ impl Torrent {
     fn end_block(&mut self, now: Instant, shared: &mut Shared, conn: ConnId) -> Result<(), CloseReason> {
         let Some(incoming) = self.peers.get_mut(&conn).and_then(|peer| peer.end_incoming(now)) else { return Ok(()) };
         let BlockRequest { piece, begin, len } = incoming.request;
-        self.downloaded.add(u64::from(len));
-        let Some(block) = incoming.block else {
-            self.wasted_bytes += u64::from(len);
-            return Ok(());
+        let refused = match incoming.block {
+            Some(block) => self.pieces.accept(piece, begin / BLOCK_LEN, block, conn).map_err(Some),
+            None => Err(None),
         };
-        match self.pieces.accept(piece, begin / BLOCK_LEN, block, conn) {
+        match refused {
             Ok(()) => {
                 self.cancel_elsewhere(now, shared, incoming.request);
                 self.store(shared, piece, false);
             }
             Err(block) => {
-                self.wasted_bytes += u64::from(len);
-                shared.pool.give_back(block);
+                block.into_iter().for_each(|block| shared.pool.give_back(block));
+                self.decide(conn, u64::from(len), self.fate_of_useless(incoming.unrequested, incoming.request));
             }
         }
         Ok(())
+    }
+
+    /// What becomes of a block, or a part of one, that is not taken in.
+    pub(super) fn fate_of_useless(&self, unrequested: bool, request: BlockRequest) -> Fate {
+        let BlockRequest { piece, begin, .. } = request;
+        match () {
+            () if unrequested => Fate::Unrequested,
+            () if self.pieces.is_here(piece, begin / BLOCK_LEN) => Fate::Duplicate,
+            () if self.trouble.is_some() => Fate::Lost,
+            () => Fate::Late,
+        }
+    }
+
+    /// Writes down, in both ledgers, what became of payload from a connection.
+    pub(super) fn decide(&mut self, conn: ConnId, bytes: u64, fate: Fate) {
+        self.ledger.decide(fate, bytes);
+        if let Some(peer) = self.peers.get_mut(&conn) {
+            peer.ledger.decide(fate, bytes);
+        }
     }
 
     fn handle_message(

@@ -6,6 +6,7 @@ use crate::block::Block;
 use crate::event::Hashed;
 use crate::fault::{DiskFault, PeerFault};
 use crate::id::{BLOCK_LEN, ConnId, PieceIndex};
+use crate::ledger::Fate;
 use crate::peer::Stage;
 use crate::pieces::{OpenPiece, Store, Verdict};
 use crate::time::Instant;
@@ -58,7 +59,7 @@ impl Torrent {
             self.expect_nothing_of(shared, piece);
             self.pieces.update(piece, |open| open.lose(|block| shared.pool.give_back(block)));
             if self.pieces.get(piece).is_some_and(OpenPiece::is_quiet) {
-                self.give_up_piece(shared, piece);
+                self.give_up_piece(shared, piece, Fate::Lost);
             }
         }
     }
@@ -103,7 +104,7 @@ impl Torrent {
             Some(Verdict::Good) => self.piece_good(now, shared, piece),
             Some(Verdict::Bad) => self.piece_bad(now, shared, piece),
             Some(Verdict::Lost) => {
-                self.give_up_piece(shared, piece);
+                self.give_up_piece(shared, piece, Fate::Lost);
             }
             None => {}
         }
@@ -111,15 +112,16 @@ impl Torrent {
 
     fn piece_good(&mut self, now: Instant, shared: &mut Shared, piece: PieceIndex) {
         if let Some(open) = self.pieces.get(piece) {
-            self.blame.piece_verified(piece, open.senders());
-            for conn in open.senders() {
-                if let Some(peer) = self.peers.get_mut(conn) {
-                    peer.sent_good_pieces = true;
+            let senders = open.senders();
+            self.blame.piece_verified(piece, &senders);
+            for (block, conn) in open.sent() {
+                if let Some(peer) = self.peers.get_mut(&conn) {
+                    peer.credit(now, u64::from(self.metainfo.layout.block_len(piece, block)));
                 }
             }
         }
+        self.decide_piece(piece, Fate::Verified);
         self.pieces.set_have(piece);
-        self.useful_bytes += u64::from(self.metainfo.layout.len_of(piece));
         self.downloaded_any = true;
         shared.notify(Notice::PieceVerified { torrent: self.id, piece });
         if self.state != TorrentState::Stopped {
@@ -140,13 +142,13 @@ impl Torrent {
 
     fn piece_bad(&mut self, now: Instant, shared: &mut Shared, piece: PieceIndex) {
         shared.notify(Notice::PieceFailed { torrent: self.id, piece });
-        self.wasted_bytes += u64::from(self.metainfo.layout.len_of(piece));
-        let Some(open) = self.give_up_piece(shared, piece) else { return };
-        if let Some(conn) = self.blame.piece_failed(piece, open.senders(), open.was_read_back()) {
+        let Some(open) = self.give_up_piece(shared, piece, Fate::Corrupt) else { return };
+        let senders = open.senders();
+        if let Some(conn) = self.blame.piece_failed(piece, &senders, open.was_read_back()) {
             self.ban(now, shared, conn);
         }
         // Who left before the verdict does not come back under this number: no suspicion is kept of it.
-        for gone in open.senders().iter().filter(|conn| !self.peers.contains_key(conn)) {
+        for gone in senders.iter().filter(|conn| !self.peers.contains_key(conn)) {
             self.blame.forget(*gone);
         }
     }
@@ -166,11 +168,20 @@ impl Torrent {
         }
     }
 
-    /// An open piece is missing again.
-    fn give_up_piece(&mut self, shared: &mut Shared, piece: PieceIndex) -> Option<OpenPiece> {
+    /// An open piece is missing again, and this is what becomes of its blocks.
+    fn give_up_piece(&mut self, shared: &mut Shared, piece: PieceIndex, fate: Fate) -> Option<OpenPiece> {
         self.expect_nothing_of(shared, piece);
+        self.decide_piece(piece, fate);
         self.picker.insert(piece);
         self.pieces.forget(piece, |block| shared.pool.give_back(block))
+    }
+
+    /// An open piece ends: what became of each of its blocks is written down to whom it came from.
+    fn decide_piece(&mut self, piece: PieceIndex, fate: Fate) {
+        let sent: Vec<(u32, ConnId)> = self.pieces.get(piece).map(|open| open.sent().collect()).unwrap_or_default();
+        for (block, conn) in sent {
+            self.decide(conn, u64::from(self.metainfo.layout.block_len(piece, block)), fate);
+        }
     }
 
     /// Nothing more of a piece is awaited, and what is just coming is of no use.

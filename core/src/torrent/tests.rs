@@ -95,6 +95,10 @@ pub(crate) const BREACHES: &[Breach] = &[
     }),
     ("what is here is not asked for", |torrent, _| peer(torrent, OTHER).note_requested(Instant::ZERO, request(1))),
     ("only open pieces are asked for", |torrent, _| peer(torrent, OTHER).note_requested(Instant::ZERO, request(0))),
+    ("what a peer sent and nobody judged equals a recount", |torrent, _| peer(torrent, GIVER).ledger.arrive(1)),
+    ("what nobody judged equals a recount", |torrent, _| torrent.ledger.arrive(1)),
+    ("each byte received has one fate", |torrent, _| torrent.ledger.late += 1),
+    ("what a peer sent is part of what came", |torrent, _| peer(torrent, TAKER).ledger.verified += 1 << 40),
     ("disk operations of a piece equal a recount", |torrent, _| {
         let digest = Hashed::Finished(torrent.metainfo.digest_of(PieceIndex(1)));
         torrent.pieces.update(PieceIndex(1), |open| open.absorbed(0, 1, Some(digest), true, true));

@@ -95,7 +95,7 @@ impl Torrent {
     fn announce(&mut self, now: Instant, shared: &mut Shared, event: AnnounceEvent<'_>) {
         let totals = Totals {
             uploaded: self.uploaded.total(),
-            downloaded: self.useful_bytes,
+            downloaded: self.ledger.verified,
             left: self.metainfo.layout.total_len() - self.pieces.have_bytes(),
         };
         self.announcer.handle(now, totals, event);

@@ -38,6 +38,14 @@ pub(crate) enum Line {
         have_bytes: u64,
         downloaded_bytes: u64,
         wasted_bytes: u64,
+        /// What became of the bytes downloaded: these seven add up to them.
+        verified_bytes: u64,
+        undecided_bytes: u64,
+        duplicate_bytes: u64,
+        unrequested_bytes: u64,
+        late_bytes: u64,
+        corrupt_bytes: u64,
+        lost_bytes: u64,
         uploaded_bytes: u64,
         down_rate: u64,
         up_rate: u64,
@@ -111,6 +119,13 @@ impl From<&TorrentView> for Line {
             have_bytes: view.have_bytes,
             downloaded_bytes: view.downloaded_bytes,
             wasted_bytes: view.wasted_bytes,
+            verified_bytes: view.ledger.verified,
+            undecided_bytes: view.ledger.undecided,
+            duplicate_bytes: view.ledger.duplicate,
+            unrequested_bytes: view.ledger.unrequested,
+            late_bytes: view.ledger.late,
+            corrupt_bytes: view.ledger.corrupt,
+            lost_bytes: view.ledger.lost,
             uploaded_bytes: view.uploaded_bytes,
             down_rate: view.down_rate,
             up_rate: view.up_rate,
@@ -238,7 +253,7 @@ mod tests {
         assert!(lines.iter().all(|line| !line.contains('\n') && line.starts_with(r#"{"event":""#)));
         insta::assert_snapshot!(lines.join("\n"), @r##"
         {"event":"started","name":"x","info_hash":"abababababababababababababababababababab","total_bytes":10,"pieces":1,"files":1,"dir":".","listen_port":6881}
-        {"event":"status","state":"downloading","pieces":3136,"have_pieces":1568,"checked_pieces":3136,"total_bytes":822083584,"have_bytes":411041792,"downloaded_bytes":400000000,"wasted_bytes":16384,"uploaded_bytes":0,"down_rate":5500000,"up_rate":0,"peers":12,"seeds":3,"candidates":40,"eta_s":75}
+        {"event":"status","state":"downloading","pieces":3136,"have_pieces":1568,"checked_pieces":3136,"total_bytes":822083584,"have_bytes":411041792,"downloaded_bytes":400000000,"wasted_bytes":16384,"verified_bytes":399900000,"undecided_bytes":83616,"duplicate_bytes":16384,"unrequested_bytes":0,"late_bytes":0,"corrupt_bytes":0,"lost_bytes":0,"uploaded_bytes":0,"down_rate":5500000,"up_rate":0,"peers":12,"seeds":3,"candidates":40,"eta_s":75}
         {"event":"checked","have_pieces":3}
         {"event":"piece_verified","piece":7}
         {"event":"piece_failed","piece":7}

@@ -64,6 +64,7 @@ fn progress(view: &TorrentView) -> String {
 pub(crate) mod tests {
     use super::*;
     use sameseed_core::id::{InfoHash, TorrentId};
+    use sameseed_core::ledger::Ledger;
 
     /// A download in the middle.
     pub(crate) fn some_view() -> TorrentView {
@@ -79,6 +80,7 @@ pub(crate) mod tests {
             have_bytes: 1568 << 18,
             downloaded_bytes: 400_000_000,
             wasted_bytes: 16_384,
+            ledger: Ledger { verified: 399_900_000, undecided: 83_616, duplicate: 16_384, ..Ledger::default() },
             uploaded_bytes: 0,
             down_rate: 5_500_000,
             up_rate: 0,

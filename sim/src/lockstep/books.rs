@@ -6,7 +6,7 @@
 use super::checks::Check;
 use super::wire::{Breach, Range, Wire};
 use sameseed_core::action::{Notice, Operation};
-use sameseed_core::id::ConnId;
+use sameseed_core::id::{ConnId, PieceIndex};
 use sameseed_core::layout::Layout;
 use sameseed_core::view::{PeerView, TorrentView};
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +23,18 @@ const BLOCK_LEN: u32 = 16_384;
 /// What came and went on one connection since the engine was last drained: received, and taken by the network.
 type Moved = [u64; 2];
 
+/// What one connection did, and what it should be credited with.
+#[derive(Clone, Copy, Debug, Default)]
+struct Account {
+    /// Payload received, and payload taken by the network.
+    moved: Moved,
+    /// Whole blocks received that were surely not asked for, and those of which it is not known.
+    unasked: u64,
+    perhaps_unasked: u64,
+    /// Verified payload that came from it: surely, and at most.
+    credit: [u64; 2],
+}
+
 /// The books of one life.
 #[derive(Debug, Default)]
 pub(super) struct Books {
@@ -35,6 +47,14 @@ pub(super) struct Books {
     /// Of those, what came in the same breath as the end of its connection: perhaps not counted.
     doubtful: Moved,
     fresh: BTreeMap<ConnId, Moved>,
+    accounts: BTreeMap<ConnId, Account>,
+    /// Of all connections: blocks that nobody had asked for; blocks that were here already, at most.
+    unasked: u64,
+    twice: u64,
+    /// Bytes of the pieces that were verified, and of those that failed.
+    verified: u64,
+    corrupt: u64,
+    done: BTreeSet<u32>,
     /// Who sent the blocks of pieces that are not verified.
     senders: BTreeMap<(u32, u32), BTreeSet<ConnId>>,
     /// Pieces of which some went over the disk before they were hashed.
@@ -59,6 +79,7 @@ impl Books {
     /// A connection is gone without the client's doing, or a dial failed.
     pub(super) fn gone(&mut self, conn: ConnId) {
         self.sockets.remove(&conn);
+        self.accounts.remove(&conn);
     }
 
     /// Connections and dials that the client should know of.
@@ -66,11 +87,25 @@ impl Books {
         &self.sockets
     }
 
-    /// Blocks came.
-    pub(super) fn received(&mut self, conn: ConnId, blocks: &[Range]) {
-        for (piece, begin, len) in blocks {
-            self.add(conn, 0, u64::from(*len));
-            self.senders.entry((*piece, *begin)).or_default().insert(conn);
+    /// Payload came, and with it the ends of these blocks, asked for or not; `late`: what was asked for is not known to the last.
+    pub(super) fn received(&mut self, conn: ConnId, payload: u64, blocks: &[(Range, bool)], late: bool) {
+        self.add(conn, 0, payload - self.accounts.get(&conn).map_or(0, |account| account.moved[0]));
+        for ((piece, begin, len), asked) in blocks {
+            let (at, len) = ((*piece, *begin), u64::from(*len));
+            let account = self.accounts.entry(conn).or_default();
+            match (asked, late) {
+                (true, _) => {}
+                (false, true) => account.perhaps_unasked += len,
+                (false, false) => {
+                    account.unasked += len;
+                    self.unasked += len;
+                    continue;
+                }
+            }
+            if self.done.contains(piece) || self.failed.contains(piece) || self.senders.contains_key(&at) {
+                self.twice += len;
+            }
+            self.senders.entry(at).or_default().insert(conn);
         }
     }
 
@@ -82,11 +117,13 @@ impl Books {
     fn add(&mut self, conn: ConnId, what: usize, bytes: u64) {
         self.moved[what] += bytes;
         self.fresh.entry(conn).or_default()[what] += bytes;
+        self.accounts.entry(conn).or_default().moved[what] += bytes;
     }
 
     /// The engine closed a connection.
     pub(super) fn closed(&mut self, conn: ConnId) {
         self.sockets.remove(&conn);
+        self.accounts.remove(&conn);
         let fresh = self.fresh.remove(&conn).unwrap_or_default();
         self.doubtful = [0, 1].map(|i| self.doubtful[i] + fresh[i]);
     }
@@ -99,15 +136,38 @@ impl Books {
     }
 
     /// The engine told something; `have_bytes` is what it now claims to have.
-    pub(super) fn notice(&mut self, notice: &Notice, have_bytes: impl Fn() -> u64) {
+    pub(super) fn notice(&mut self, notice: &Notice, layout: &Layout, have_bytes: impl Fn() -> u64) {
         match notice {
             Notice::Checked { .. } => self.found = Some(have_bytes()),
             Notice::DiskTrouble { .. } => self.troubled = true,
-            Notice::PieceVerified { piece, .. } => _ = self.take_senders(piece.0),
-            Notice::PieceFailed { piece, .. } => self.failed(piece.0),
+            Notice::PieceVerified { piece, .. } => self.verified(*piece, layout),
+            Notice::PieceFailed { piece, .. } => {
+                self.corrupt += u64::from(layout.len_of(*piece));
+                self.failed(piece.0);
+            }
             Notice::Banned { addr, .. } => _ = self.banned.insert(*addr),
             _ => {}
         }
+    }
+
+    fn verified(&mut self, piece: PieceIndex, layout: &Layout) {
+        let whole = u64::from(layout.len_of(piece));
+        self.verified += whole;
+        self.done.insert(piece.0);
+        for (at, senders) in self.senders.range((piece.0, 0)..=(piece.0, u32::MAX)) {
+            let len = u64::from(layout.block_len(piece, at.1 / BLOCK_LEN));
+            for conn in senders {
+                let Some(account) = self.accounts.get_mut(conn) else { continue };
+                // Sent by several: one of them is credited.
+                account.credit[0] += if senders.len() == 1 { len } else { 0 };
+                account.credit[1] += len;
+            }
+        }
+        if self.failed.contains(&piece.0) {
+            // A block may have come before the failure was told, and belong to the next try.
+            self.accounts.values_mut().for_each(|account| account.credit[1] += whole);
+        }
+        self.take_senders(piece.0);
     }
 
     fn failed(&mut self, piece: u32) {
@@ -204,7 +264,7 @@ impl Books {
         let lacking = (0..layout.piece_count()).filter(|piece| !ours.has_said(*piece) && !self.failed.contains(piece));
         let mut reachable = lacking.filter(|piece| wires.values().any(|wire| wire.is_live() && wire.has_told(*piece)));
         reachable.find_map(|piece| {
-            let blocks = layout.blocks_of(sameseed_core::id::PieceIndex(piece));
+            let blocks = layout.blocks_of(PieceIndex(piece));
             let mut blocks = (0..blocks).map(|block| (piece, block * BLOCK_LEN));
             blocks.find(|at| !asked.contains(at) && !self.senders.contains_key(at))
         })
@@ -223,8 +283,37 @@ impl Books {
                 return Err((Check::Counted, detail));
             }
         }
-        if view.wasted_bytes > view.downloaded_bytes {
-            return Err((Check::Counted, format!("{} of {} wasted", view.wasted_bytes, view.downloaded_bytes)));
+        let ledger = &view.ledger;
+        let sums = [(view.downloaded_bytes, ledger.total()), (view.wasted_bytes, ledger.wasted())];
+        let pieces = [(ledger.verified, self.verified), (ledger.corrupt, self.corrupt)];
+        let differ = |(shown, ours): &(u64, u64)| shown != ours;
+        let unasked = self.unasked.saturating_sub(self.doubtful[0]);
+        if sums.iter().chain(&pieces).any(differ) || ledger.unrequested < unasked || ledger.duplicate > self.twice {
+            let Books { verified, corrupt, twice, .. } = self;
+            let ours =
+                format!("{verified} verified, {corrupt} corrupt, {unasked} not asked for, {twice} twice at most");
+            return Err((Check::Counted, format!("{ledger:?}; by our books {ours}")));
+        }
+        Ok(())
+    }
+
+    /// The counters of one connection.
+    ///
+    /// # Errors
+    /// When they differ from ours.
+    pub(super) fn check_peer(&self, peer: &PeerView) -> Result<(), Breach> {
+        let account = self.accounts.get(&peer.conn).copied().unwrap_or_default();
+        let Account { moved, unasked, perhaps_unasked, credit: [least, most] } = account;
+        let ledger = &peer.ledger;
+        if [ledger.total(), peer.uploaded_bytes] != moved
+            || !(least..=most).contains(&ledger.verified)
+            || !(unasked..=unasked + perhaps_unasked).contains(&ledger.unrequested)
+        {
+            let detail = format!("{}: {ledger:?}, {} sent; by our books {account:?}", peer.conn, peer.uploaded_bytes);
+            return Err((Check::Counted, detail));
+        }
+        if peer.useful_rate > 0 && most == 0 {
+            return Err((Check::Junk, format!("{} is good for {} bytes a second", peer.conn, peer.useful_rate)));
         }
         Ok(())
     }
@@ -235,9 +324,13 @@ impl Books {
     /// When more or less was of use than what was missing.
     pub(super) fn check_useful(&self, view: &TorrentView) -> Result<(), Breach> {
         let Some(found) = self.found else { return Ok(()) };
-        let (missing, useful) = (view.have_bytes - found, view.downloaded_bytes - view.wasted_bytes);
-        if useful < missing || (useful > missing && !self.troubled) {
+        let (missing, useful) = (view.have_bytes - found, view.ledger.verified);
+        if useful != missing {
             return Err((Check::Useful, format!("{useful} bytes were of use, {missing} were missing")));
+        }
+        // Only a failing disk loses something.
+        if view.ledger.lost > 0 && !self.troubled {
+            return Err((Check::Counted, format!("{:?}", view.ledger)));
         }
         Ok(())
     }

@@ -101,11 +101,11 @@ impl World {
     }
 
     fn keep_books(&mut self, index: NodeIndex, event: &Event<'_>) {
-        let Host { wires, books, touched, .. } = self.host_mut(index);
+        let Host { wires, books, touched, undrained, .. } = self.host_mut(index);
         match event {
             Event::Received { conn, .. } => {
                 if let Some(wire) = wires.get_mut(conn) {
-                    books.received(*conn, &wire.take_new_blocks());
+                    books.received(*conn, wire.payload_received(), &wire.take_new_blocks(), *undrained);
                     touched.insert(*conn);
                 }
             }
@@ -275,8 +275,10 @@ impl World {
         {
             broken(check, index, &detail);
         }
+        let content = self.content.clone();
         let Host { books, engine, said_shut_down, .. } = self.host_mut(index);
-        books.notice(notice, || engine.view().torrents.iter().map(|torrent| torrent.have_bytes).sum());
+        books
+            .notice(notice, content.layout(), || engine.view().torrents.iter().map(|torrent| torrent.have_bytes).sum());
         *said_shut_down |= *notice == Notice::ShutDown;
         if let Notice::Banned { addr, .. } = notice {
             let liar = self.nodes.iter().filter(|node| node.lived_at(addr.ip())).any(is_liar);

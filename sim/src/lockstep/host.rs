@@ -247,6 +247,9 @@ impl Host {
             }
             if let Some(wire) = self.wires.get(&peer.conn) {
                 judge_rate(wire, peer)?;
+                if !self.undrained {
+                    self.books.check_peer(peer)?;
+                }
             }
         }
         Ok(())

@@ -8,6 +8,7 @@ use sameseed_core::action::{Action, CloseReason, Notice, Operation};
 use sameseed_core::event::{Event, Outcome};
 use sameseed_core::fault::PeerFault;
 use sameseed_core::id::{ConnId, FileIndex, OpId};
+use sameseed_core::ledger::Ledger;
 use sameseed_core::time::Duration;
 use sameseed_core::view::{PeerView, View};
 use std::collections::BTreeMap;
@@ -40,7 +41,12 @@ pub enum Sabotage {
     CountsReceivedTwice,
     CountsUploadedTwice,
     WastesWithoutCounting,
+    CreditsTooEarly,
+    CreditsAPeerTooEarly,
+    ExcusesJunk,
+    ForgetsWhatItFound,
     RatesJunk,
+    PraisesJunk,
     ShowsAPeerTwice,
     ShowsTooManyDials,
     TicksForEver,
@@ -90,6 +96,10 @@ impl Sabotage {
             (BansTheHonest, Action::Notify(Notice::PieceVerified { torrent, .. })) => {
                 let torrent = *torrent;
                 vec![action, Action::Notify(Notice::Banned { torrent, addr: victim })]
+            }
+            (ForgetsWhatItFound, Action::Notify(Notice::PieceVerified { torrent, .. })) => {
+                let torrent = *torrent;
+                vec![action, Action::Notify(Notice::Checked { torrent, have: 0 })]
             }
             (KeepsTheLiar, Action::Close { reason, .. }) if *reason == corrupt => Vec::new(),
             (LeavesInMidWrite, Action::Submit { operation: Operation::Absorb { .. }, .. }) => {
@@ -163,6 +173,12 @@ impl Sabotage {
             torrent.downloaded_bytes += u64::from(self == CountsReceivedTwice && torrent.downloaded_bytes > 0);
             torrent.uploaded_bytes += u64::from(self == CountsUploadedTwice && torrent.uploaded_bytes > 0);
             torrent.wasted_bytes += u64::from(self == WastesWithoutCounting && torrent.downloaded_bytes > 0);
+            let ledger = &mut torrent.ledger;
+            match self {
+                CreditsTooEarly => ledger.verified += std::mem::take(&mut ledger.undecided),
+                ExcusesJunk => ledger.late += std::mem::take(&mut ledger.unrequested),
+                _ => {}
+            }
         }
         match self {
             ShowsTooManyDials => view.half_open = 1000,
@@ -175,6 +191,11 @@ impl Sabotage {
     pub(super) fn peers(self, peers: &mut Vec<PeerView>) {
         match self {
             ShowsAPeerTwice => peers.extend(peers.first().cloned()),
+            CreditsAPeerTooEarly => {
+                let credit = |ledger: &mut Ledger| ledger.verified += std::mem::take(&mut ledger.undecided);
+                peers.iter_mut().for_each(|peer| credit(&mut peer.ledger));
+            }
+            PraisesJunk => peers.iter_mut().for_each(|peer| peer.useful_rate += 1),
             RatesJunk => peers.iter_mut().for_each(|peer| peer.down_rate += 1),
             _ => {}
         }

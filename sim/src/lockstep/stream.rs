@@ -32,6 +32,8 @@ pub(super) struct Stream {
     buffer: Vec<u8>,
     head: Vec<u8>,
     skip: usize,
+    /// Bytes of blocks that came, of whole ones and others.
+    payload: u64,
     block: Option<(u32, u32, u32)>,
     broken: bool,
 }
@@ -68,6 +70,7 @@ impl Stream {
         while !bytes.is_empty() && !self.broken {
             let skipped = self.skip.min(bytes.len());
             self.skip -= skipped;
+            self.payload += skipped as u64;
             bytes = &bytes[skipped..];
             if self.skip > 0 {
                 return;
@@ -94,6 +97,11 @@ impl Stream {
     /// The block of which the first bytes have come, and not yet the last.
     pub(super) fn arriving(&self) -> Option<(u32, u32, u32)> {
         self.block
+    }
+
+    /// Bytes of blocks that came so far.
+    pub(super) fn payload(&self) -> u64 {
+        self.payload
     }
 
     /// How long the buffer must be for the next step.

@@ -65,8 +65,10 @@ pub(super) struct Wire {
     ever_asked: BTreeSet<Range>,
     /// Requests since this was last taken.
     new_asks: Vec<Range>,
-    /// Blocks that came since this was last taken.
-    new_blocks: Vec<Range>,
+    /// Blocks that came since this was last taken, and whether an answer to a request of ours was open.
+    new_blocks: Vec<(Range, bool)>,
+    /// Requests of ours that were answered by no block and no reject, how often each; also those that were called off.
+    open_asks: BTreeMap<Range, u32>,
     /// A block came that was asked for.
     delivered: bool,
     /// Refused by a dishonest peer before they were seen to be asked for: the request may have been waiting to be drained.
@@ -119,7 +121,8 @@ impl Wire {
                     let range = (index, begin, len);
                     self.asked.remove(&range);
                     self.delivered |= self.ever_asked.contains(&range);
-                    self.new_blocks.push(range);
+                    let asked = self.close_ask(range);
+                    self.new_blocks.push((range, asked));
                 }
                 Heard::Message(message) => self.hear(message),
                 Heard::Garbage => {}
@@ -233,12 +236,28 @@ impl Wire {
         std::mem::take(&mut self.new_asks)
     }
 
-    /// Blocks that came since the last call.
-    pub(super) fn take_new_blocks(&mut self) -> Vec<Range> {
+    /// Bytes of blocks that came so far, of whole ones and others.
+    pub(super) fn payload_received(&self) -> u64 {
+        self.received.payload()
+    }
+
+    /// Blocks that came since the last call, and whether they were asked for.
+    pub(super) fn take_new_blocks(&mut self) -> Vec<(Range, bool)> {
         std::mem::take(&mut self.new_blocks)
     }
 
+    /// An answer came; whether we had asked.
+    fn close_ask(&mut self, range: Range) -> bool {
+        let Some(open) = self.open_asks.get_mut(&range) else { return false };
+        *open -= 1;
+        if *open == 0 {
+            self.open_asks.remove(&range);
+        }
+        true
+    }
+
     fn hear_reject(&mut self, range: Range) {
+        self.close_ask(range);
         if !self.asked.remove(&range) && !self.honest {
             self.refused.insert(range);
         }
@@ -341,6 +360,7 @@ impl Wire {
             return Err((Check::Limits, format!("{} requests under way", self.asked.len())));
         }
         self.ever_asked.insert(range);
+        *self.open_asks.entry(range).or_default() += 1;
         self.new_asks.push(range);
         Ok(())
     }

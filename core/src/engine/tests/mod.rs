@@ -5,6 +5,7 @@ mod downloads;
 mod harness;
 mod hostile;
 mod laws;
+mod ledger;
 mod links;
 mod stops;
 mod trackers;
