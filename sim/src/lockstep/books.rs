@@ -55,8 +55,8 @@ pub(super) struct Books {
     verified: u64,
     corrupt: u64,
     done: BTreeSet<u32>,
-    /// Who sent the blocks of pieces that are not verified.
-    senders: BTreeMap<(u32, u32), BTreeSet<ConnId>>,
+    /// Who sent the blocks of pieces that are not verified, and whether each was surely asked for it.
+    senders: BTreeMap<(u32, u32), BTreeMap<ConnId, bool>>,
     /// Pieces of which some went over the disk before they were hashed.
     read_back: BTreeSet<u32>,
     /// Pieces that failed.
@@ -105,7 +105,7 @@ impl Books {
             if self.done.contains(piece) || self.failed.contains(piece) || self.senders.contains_key(&at) {
                 self.twice += len;
             }
-            self.senders.entry(at).or_default().insert(conn);
+            *self.senders.entry(at).or_default().entry(conn).or_default() |= asked;
         }
     }
 
@@ -156,10 +156,10 @@ impl Books {
         self.done.insert(piece.0);
         for (at, senders) in self.senders.range((piece.0, 0)..=(piece.0, u32::MAX)) {
             let len = u64::from(layout.block_len(piece, at.1 / BLOCK_LEN));
-            for conn in senders {
+            for (conn, asked) in senders {
                 let Some(account) = self.accounts.get_mut(conn) else { continue };
-                // Sent by several: one of them is credited.
-                account.credit[0] += if senders.len() == 1 { len } else { 0 };
+                // Sent by several: one of them is credited. Perhaps not asked for: perhaps thrown away.
+                account.credit[0] += if *asked && senders.len() == 1 { len } else { 0 };
                 account.credit[1] += len;
             }
         }
@@ -188,7 +188,7 @@ impl Books {
     fn take_senders(&mut self, piece: u32) -> BTreeSet<ConnId> {
         self.read_back.remove(&piece);
         let blocks: Vec<(u32, u32)> = self.senders.range((piece, 0)..=(piece, u32::MAX)).map(|(at, _)| *at).collect();
-        blocks.into_iter().filter_map(|at| self.senders.remove(&at)).flatten().collect()
+        blocks.into_iter().filter_map(|at| self.senders.remove(&at)).flat_map(BTreeMap::into_keys).collect()
     }
 
     /// Whether a dial goes where it must not.
