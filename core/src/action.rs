@@ -293,7 +293,7 @@ pub enum Notice {
         /// Why, when it was our decision.
         closed: Option<CloseReason>,
     },
-    /// An address is banned: it alone sent a whole piece that failed its hash.
+    /// An address is banned: it sent wrong bytes, a whole piece that failed its hash or a block that differs from the right one.
     Banned {
         /// The torrent.
         torrent: TorrentId,

@@ -37,6 +37,11 @@ impl Bans {
         }
     }
 
+    /// How many hosts there are.
+    pub(crate) fn len(&self) -> usize {
+        self.hosts.len()
+    }
+
     /// Checks by recount what is kept. For tests and simulators.
     ///
     /// # Panics

@@ -64,8 +64,8 @@ pub enum PeerFault {
     /// Control messages in a flood.
     #[error("a flood of control messages")]
     Flood,
-    /// Data that failed its hash check and that this peer alone had sent.
-    #[error("sent a piece that fails its hash")]
+    /// Wrong bytes: a whole piece that fails its hash, or a block of one that differs from the right one.
+    #[error("sent wrong bytes")]
     CorruptPiece,
 }
 

@@ -12,25 +12,50 @@ use crate::id::{ConnId, Digest, PieceIndex};
 use crate::layout::Layout;
 use crate::time::Instant;
 use alloc::collections::{BTreeMap, BTreeSet};
-use alloc::vec;
 use alloc::vec::Vec;
+use core::net::SocketAddr;
 
 /// Blocks of a write: 256 KiB. Smaller writes cost up to twice the processor time on common file systems.
 pub(crate) const RUN_BLOCKS: u32 = 16;
 /// The most blocks of one write: bounds how long one operation keeps its buffers.
 pub(crate) const MAX_RUN_BLOCKS: u32 = 64;
 
-/// A block's way from wanted to written.
+/// Who sent a block: the connection, and the address behind it, which is still known when the connection is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sender {
+    /// The connection.
+    pub conn: ConnId,
+    /// The other side's address.
+    pub addr: SocketAddr,
+}
+
+/// One block of a piece, and who sent it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sent {
+    /// Its place in the piece.
+    pub block: u32,
+    /// From where it came.
+    pub from: Sender,
+    /// It was hashed after a way over the disk, which might be what changed it.
+    pub reread: bool,
+}
+
+/// A block's way from wanted to written. Who sent it is the place of a [`Sender`] in the piece's list.
 #[derive(Clone, Debug)]
 enum Slot {
     Missing,
     /// Asked of so many peers.
     Requested(u8),
     /// Here, waiting for its run.
-    Held(Block),
+    Held(Block, u32),
     /// In an operation.
-    Writing,
-    Written,
+    Writing(u32),
+    Written {
+        by: u32,
+        reread: bool,
+    },
+    /// Came, and was thrown away because the disk has lost the piece.
+    Dropped(u32),
 }
 
 /// Disk work for an open piece, in blocks.
@@ -88,9 +113,8 @@ pub(crate) struct OpenPiece {
     written: u32,
     digest: Option<Digest>,
     lost: bool,
-    read_back: bool,
-    /// Who sent each block that is here.
-    senders: Vec<Option<ConnId>>,
+    /// Who sent any of its blocks.
+    senders: Vec<Sender>,
     /// Only this connection may fill the piece until then: so that a failure has one author.
     pub lease: Option<(ConnId, Instant)>,
 }
@@ -109,8 +133,7 @@ impl OpenPiece {
             written: 0,
             digest: None,
             lost: false,
-            read_back: false,
-            senders: vec![None; blocks as usize],
+            senders: Vec::new(),
             lease: None,
         }
     }
@@ -170,17 +193,20 @@ impl OpenPiece {
     }
 
     /// Takes a block in, or gives it back when it is of no use any more.
-    fn accept(&mut self, block: u32, data: Block, from: ConnId) -> Result<(), Block> {
+    fn accept(&mut self, block: u32, data: Block, from: Sender) -> Result<(), Block> {
         if !self.wants(block) {
             return Err(data);
         }
+        let by = self.senders.iter().position(|sender| *sender == from).unwrap_or_else(|| {
+            self.senders.push(from);
+            self.senders.len() - 1
+        });
         let slot = &mut self.slots[block as usize];
         if matches!(slot, Slot::Missing) {
             self.missing -= 1;
         }
-        *slot = Slot::Held(data);
+        *slot = Slot::Held(data, by as u32);
         self.held += 1;
-        self.senders[block as usize] = Some(from);
         Ok(())
     }
 
@@ -198,7 +224,7 @@ impl OpenPiece {
             return None;
         }
         // The run that begins where hashing stands is hashed as soon as the state is home: leave it whole.
-        let held = |slot: &Slot| matches!(slot, Slot::Held(_));
+        let held = |slot: &Slot| matches!(slot, Slot::Held(..));
         let next = self.hashed_to as usize;
         let skip = self.slots[next..].iter().take_while(|slot| held(slot)).count();
         let first = (next + skip..self.slots.len()).find(|block| held(&self.slots[*block]))? as u32;
@@ -211,8 +237,8 @@ impl OpenPiece {
         let (first, total) = (self.hashed_to, self.slots.len() as u32);
         let rest = self.slots.get(first as usize..)?;
         match rest.first()? {
-            Slot::Held(_) => {
-                let run = rest.iter().take_while(|slot| matches!(slot, Slot::Held(_))).count() as u32;
+            Slot::Held(..) => {
+                let run = rest.iter().take_while(|slot| matches!(slot, Slot::Held(..))).count() as u32;
                 let can_grow =
                     matches!(rest.get(run as usize), Some(Slot::Missing | Slot::Requested(_))) && run < RUN_BLOCKS;
                 if can_grow && !spill {
@@ -224,12 +250,16 @@ impl OpenPiece {
                 let last = self.ends_at(first, blocks.len());
                 Some(Store::Absorb { first, blocks, hash: Some(self.hash), last })
             }
-            Slot::Written => {
-                let run = rest.iter().take_while(|slot| matches!(slot, Slot::Written)).count() as u32;
+            Slot::Written { .. } => {
+                let run = rest.iter().take_while(|slot| matches!(slot, Slot::Written { .. })).count() as u32;
                 let count = run.min(MAX_RUN_BLOCKS);
+                for slot in &mut self.slots[first as usize..(first + count) as usize] {
+                    if let Slot::Written { reread, .. } = slot {
+                        *reread = true;
+                    }
+                }
                 self.hashed_to = first + count;
                 self.hash_out = true;
-                self.read_back = true;
                 self.operations += 1;
                 Some(Store::ReadBack { first, count, hash: self.hash, last: self.hashed_to == total })
             }
@@ -244,8 +274,11 @@ impl OpenPiece {
     fn take_run(&mut self, first: u32) -> Vec<Block> {
         let mut run = Vec::new();
         for slot in self.slots[first as usize..].iter_mut().take(MAX_RUN_BLOCKS as usize) {
-            match core::mem::replace(slot, Slot::Writing) {
-                Slot::Held(block) => run.push(block),
+            match core::mem::replace(slot, Slot::Missing) {
+                Slot::Held(block, by) => {
+                    *slot = Slot::Writing(by);
+                    run.push(block);
+                }
                 other => {
                     *slot = other;
                     break;
@@ -261,7 +294,9 @@ impl OpenPiece {
     pub(crate) fn absorbed(&mut self, first: u32, count: u32, hash: Option<Hashed>, hashing: bool, written: bool) {
         self.operations -= 1;
         for slot in &mut self.slots[first as usize..(first + count) as usize] {
-            *slot = Slot::Written;
+            if let Slot::Writing(by) = *slot {
+                *slot = Slot::Written { by, reread: false };
+            }
         }
         self.written += count;
         self.lost |= !written;
@@ -321,22 +356,21 @@ impl OpenPiece {
         self.lost
     }
 
-    /// Its blocks that came, with who sent each. Also when the piece is lost: what came is still to be accounted for.
-    pub(crate) fn sent(&self) -> impl Iterator<Item = (u32, ConnId)> + '_ {
-        (0..).zip(&self.senders).filter_map(|(block, sender)| Some((block, (*sender)?)))
+    /// Who sent each block that came. Also when the piece is lost: what came is still to be accounted for.
+    pub(crate) fn sent(&self) -> impl Iterator<Item = Sent> + '_ {
+        self.slots.iter().zip(0..).filter_map(|(slot, block)| {
+            let (by, reread) = match slot {
+                Slot::Missing | Slot::Requested(_) => return None,
+                Slot::Held(_, by) | Slot::Writing(by) | Slot::Dropped(by) => (*by, false),
+                Slot::Written { by, reread } => (*by, *reread),
+            };
+            Some(Sent { block, from: *self.senders.get(by as usize)?, reread })
+        })
     }
 
-    /// Who sent its blocks, each once.
-    pub(crate) fn senders(&self) -> Vec<ConnId> {
-        let mut senders: Vec<ConnId> = self.senders.iter().copied().flatten().collect();
-        senders.sort_unstable();
-        senders.dedup();
-        senders
-    }
-
-    /// Whether part of it was hashed after a way over the disk, which might be what changed it.
-    pub(crate) fn was_read_back(&self) -> bool {
-        self.read_back
+    /// The digest of what came, once all of it is hashed.
+    pub(crate) fn digest(&self) -> Option<Digest> {
+        self.digest
     }
 
     /// Gives the piece up: nothing of it goes to the disk or is awaited any more, and its buffers go `home`.
@@ -347,21 +381,23 @@ impl OpenPiece {
 
     /// Whether every block is here: nothing but the disk stands between the piece and its verdict.
     pub(crate) fn is_here(&self) -> bool {
-        self.missing == 0 && !self.slots.iter().any(|slot| matches!(slot, Slot::Requested(_)))
+        self.missing == 0 && !self.slots.iter().any(|slot| matches!(slot, Slot::Requested(_) | Slot::Dropped(_)))
     }
 
-    /// Takes out the buffers that wait and awaits nobody: these blocks are missing again.
+    /// Takes out the buffers that wait and awaits nobody.
     fn drop_held(&mut self, mut home: impl FnMut(Block)) {
         for (block, slot) in self.slots.iter_mut().enumerate() {
             match core::mem::replace(slot, Slot::Missing) {
                 Slot::Missing => continue,
                 Slot::Requested(_) => {}
-                Slot::Held(buffer) => {
+                Slot::Held(buffer, by) => {
                     home(buffer);
                     self.held -= 1;
+                    *slot = Slot::Dropped(by);
+                    continue;
                 }
-                at_disk @ (Slot::Writing | Slot::Written) => {
-                    *slot = at_disk;
+                other => {
+                    *slot = other;
                     continue;
                 }
             }
@@ -386,25 +422,26 @@ impl OpenPiece {
 
     /// Buffers that wait, and buffers at the disk.
     pub(crate) fn buffers(&self) -> usize {
-        self.slots.iter().filter(|slot| matches!(slot, Slot::Held(_) | Slot::Writing)).count()
+        self.slots.iter().filter(|slot| matches!(slot, Slot::Held(..) | Slot::Writing(_))).count()
     }
 
     fn check_invariants(&self) {
         let count = |is: fn(&Slot) -> bool| self.slots.iter().filter(|slot| is(slot)).count() as u32;
         assert_eq!(self.missing, count(|s| matches!(s, Slot::Missing)), "missing blocks equal a recount");
-        assert_eq!(self.held, count(|s| matches!(s, Slot::Held(_))), "waiting buffers equal a recount");
-        assert_eq!(self.written, count(|s| matches!(s, Slot::Written)), "written blocks equal a recount");
+        assert_eq!(self.held, count(|s| matches!(s, Slot::Held(..))), "waiting buffers equal a recount");
+        assert_eq!(self.written, count(|s| matches!(s, Slot::Written { .. })), "written blocks equal a recount");
         let before = self.slots.iter().take(self.scan_from as usize);
         assert!(!before.clone().any(|s| matches!(s, Slot::Missing)), "no block before the scan's start is missing");
         let hashed = self.slots.iter().take(self.hashed_to as usize);
-        let at_disk = |s: &Slot| matches!(s, Slot::Writing | Slot::Written);
+        let at_disk = |s: &Slot| matches!(s, Slot::Writing(_) | Slot::Written { .. });
         assert!(hashed.clone().all(at_disk), "what is hashed is at the disk");
-        let here = |slot: &Slot| !matches!(slot, Slot::Missing | Slot::Requested(_));
-        let mut known = self.slots.iter().zip(&self.senders);
-        let known = known.all(|(slot, sender)| here(slot) == sender.is_some() || self.lost);
-        assert!(known, "who sent a block is known while it is here");
+        let here = count(|s| !matches!(s, Slot::Missing | Slot::Requested(_)));
+        assert_eq!(self.sent().count() as u32, here, "who sent a block is known while it is here");
         let idle = self.operations == 0;
-        assert!(!(idle && (self.hash_out || count(|s| matches!(s, Slot::Writing)) > 0)), "who waits has an operation");
+        assert!(
+            !(idle && (self.hash_out || count(|s| matches!(s, Slot::Writing(_))) > 0)),
+            "who waits has an operation"
+        );
     }
 }
 
@@ -511,7 +548,7 @@ impl Pieces {
     ///
     /// # Errors
     /// The block, when its place is filled or its piece is not open.
-    pub(crate) fn accept(&mut self, piece: PieceIndex, block: u32, data: Block, from: ConnId) -> Result<(), Block> {
+    pub(crate) fn accept(&mut self, piece: PieceIndex, block: u32, data: Block, from: Sender) -> Result<(), Block> {
         if !self.wants(piece, block) {
             return Err(data);
         }

@@ -34,6 +34,8 @@ pub struct TorrentView {
     pub wasted_bytes: u64,
     /// What became of each of them.
     pub ledger: Ledger,
+    /// Pieces that failed their hash since the start.
+    pub failed_pieces: u32,
     /// Payload handed to the network since the start.
     pub uploaded_bytes: u64,
     /// Bytes per second, received payload.
@@ -119,4 +121,6 @@ pub struct View {
     pub pool: (u32, u32, u32),
     /// Operations under way.
     pub operations: u32,
+    /// Hosts that are refused, whole or in part, because wrong bytes came from there.
+    pub banned: u32,
 }

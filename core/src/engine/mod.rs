@@ -159,6 +159,7 @@ impl Engine {
             half_open: self.shared.half_open as u32,
             pool: (pool.capacity() as u32, pool.reserved() as u32, pool.out() as u32),
             operations: self.shared.operations() as u32,
+            banned: self.shared.bans.len() as u32,
         }
     }
 

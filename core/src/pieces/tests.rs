@@ -56,6 +56,7 @@ enum Place {
     Held,
     Writing,
     Written,
+    Dropped,
 }
 
 /// One piece as the naive see it.
@@ -64,11 +65,12 @@ struct Progress {
     blocks: Vec<Place>,
     bad: bool,
     lost: bool,
-    read_back: bool,
+    /// Who sent each block, and whether it was read back to be hashed.
+    sent: Vec<Option<(Sender, bool)>>,
     /// How many blocks were given out to be hashed, and whether the last of them is hashed.
     hashing_to: usize,
     finished: bool,
-    senders: Vec<ConnId>,
+    senders: Vec<Sender>,
     lease: Option<ConnId>,
 }
 
@@ -119,6 +121,11 @@ struct World {
     model: Vec<Piece>,
     work: Vec<(u32, Store)>,
     corrupt: Vec<Vec<bool>>,
+}
+
+/// One of three peers; the first two share an address.
+fn sender(n: u64) -> Sender {
+    Sender { conn: ConnId::dialed(n), addr: SocketAddr::from(([10, 0, 0, 1 + (n / 2) as u8], 6881)) }
 }
 
 /// Blocks of the true torrent: all bytes the same, and different in each block.
@@ -196,7 +203,7 @@ impl World {
                     blocks: vec![Place::Missing; blocks as usize],
                     bad: false,
                     lost: false,
-                    read_back: false,
+                    sent: vec![None; blocks as usize],
                     hashing_to: 0,
                     finished: false,
                     senders: Vec::new(),
@@ -223,7 +230,7 @@ impl World {
             }
             Op::Accept { piece, first, count, from, good } => {
                 for block in (within(first)..blocks).take(count as usize) {
-                    self.accept(wrap(piece), block, ConnId::dialed(from), good);
+                    self.accept(wrap(piece), block, sender(from), good);
                 }
             }
             Op::Store { piece, spill } => self.store(wrap(piece), spill),
@@ -237,8 +244,13 @@ impl World {
                 self.pieces.update(PieceIndex(piece), |open| open.lose(|block| pool.give_back(block)));
                 if let Some(progress) = self.open(piece) {
                     progress.lost = true;
-                    let awaited = |block: &&mut Place| matches!(block, Place::Held | Place::Asked(_));
-                    progress.blocks.iter_mut().filter(awaited).for_each(|block| *block = Place::Missing);
+                    for block in &mut progress.blocks {
+                        *block = match *block {
+                            Place::Asked(_) => Place::Missing,
+                            Place::Held => Place::Dropped,
+                            other => other,
+                        };
+                    }
                 }
             }
             Op::Check(piece) if matches!(self.model[wrap(piece) as usize], Piece::Missing) => {
@@ -267,7 +279,7 @@ impl World {
         }
     }
 
-    fn accept(&mut self, piece: u32, block: u32, from: ConnId, good: bool) {
+    fn accept(&mut self, piece: u32, block: u32, from: Sender, good: bool) {
         assert!(self.pool.reserve(), "there is a buffer for every block");
         let mut data = self.pool.take(self.layout.block_len(PieceIndex(piece), block));
         data.fill(right_byte(piece, block) ^ u8::from(!good));
@@ -281,6 +293,7 @@ impl World {
         self.corrupt[piece as usize][block as usize] = !good;
         let Some(progress) = self.open(piece) else { return };
         progress.blocks[block as usize] = Place::Held;
+        progress.sent[block as usize] = Some((from, false));
         progress.bad |= !good;
         if !progress.senders.contains(&from) {
             progress.senders.push(from);
@@ -313,7 +326,9 @@ impl World {
         assert!(before.is_none_or(|len| len == first as u64 * u64::from(BLOCK_LEN)), "hashing goes on where it stood");
         self.work.extend(store.map(|store| (piece, store)));
         let Some(progress) = self.open(piece) else { return };
-        progress.read_back |= from_disk;
+        if from_disk {
+            progress.sent[first..first + count].iter_mut().flatten().for_each(|(_, reread)| *reread = true);
+        }
         if hashed {
             progress.hashing_to = first + count;
         }
@@ -393,11 +408,16 @@ impl World {
             held += waiting;
             assert_eq!(real.missing() as usize, if progress.lost { 0 } else { missing });
             assert_eq!(real.buffers(), waiting + count(|at| *at == Place::Writing));
-            assert_eq!(real.is_here(), count(|at| matches!(at, Place::Missing | Place::Asked(_))) == 0);
-            assert_eq!((real.is_quiet(), real.was_read_back()), (quiet, progress.read_back));
-            let mut senders = progress.senders.clone();
-            senders.sort_unstable();
-            assert_eq!((real.senders(), real.lease.map(|lease| lease.0)), (senders, progress.lease));
+            assert_eq!(
+                real.is_here(),
+                count(|at| matches!(at, Place::Missing | Place::Asked(_) | Place::Dropped)) == 0
+            );
+            assert_eq!(real.is_quiet(), quiet);
+            let here = (0..).zip(progress.blocks.iter().zip(&progress.sent));
+            let here = here.filter(|(_, (place, _))| !matches!(place, Place::Missing | Place::Asked(_)));
+            let sent = here.filter_map(|(block, (_, sent))| sent.map(|(from, reread)| Sent { block, from, reread }));
+            assert_eq!(real.sent().collect::<Vec<_>>(), sent.collect::<Vec<_>>());
+            assert_eq!((&real.senders, real.lease.map(|lease| lease.0)), (&progress.senders, progress.lease));
             let asked = |place: &Place| match place {
                 Place::Missing => Some(0),
                 Place::Asked(n) => Some(u32::from(*n)),
@@ -497,7 +517,7 @@ fn each_law_is_seen_to_be_broken() {
             ("written blocks equal a recount", |pieces| open(pieces).written += 1),
             ("no block before the scan's start is missing", |pieces| open(pieces).scan_from = 4),
             ("what is hashed is at the disk", |pieces| open(pieces).hashed_to = 3),
-            ("who sent a block is known while it is here", |pieces| open(pieces).senders[1] = None),
+            ("who sent a block is known while it is here", |pieces| _ = open(pieces).senders.pop()),
             ("who waits has an operation", |pieces| open(pieces).operations = 0),
             ("bytes had equal a recount", |pieces| pieces.have_bytes += 1),
             ("no piece is open and had", |pieces| {

@@ -8,9 +8,11 @@ use super::{Purpose, Shared, Torrent};
 use crate::id::{BLOCK_LEN, PieceIndex};
 use crate::ledger::Ledger;
 use crate::peer::{Counted, Incoming, MAX_UNREAD_BYTES, Peer, READ_GRANT_BYTES};
+use crate::pieces::Sent;
 use crate::view::TorrentState;
 use alloc::collections::BTreeMap;
 use alloc::vec;
+use alloc::vec::Vec;
 
 /// What may wait for one peer at the end of an event: its end is decided between events, and one event answers one grant of its bytes.
 const MOST_UNFLUSHED_BYTES: u64 = MAX_UNREAD_BYTES + READ_GRANT_BYTES;
@@ -25,6 +27,7 @@ impl Torrent {
         self.picker.check_invariants();
         self.candidates.check_invariants();
         self.announcer.check_invariants();
+        self.blame.check_invariants();
         self.peers.values().for_each(Peer::check_invariants);
         self.check_pieces();
         self.check_peers(shared);
@@ -44,10 +47,11 @@ impl Torrent {
         assert!(self.pieces.open_count() <= MAX_OPEN_PIECES, "open pieces are bounded");
         let leases = self.pieces.iter_open().filter_map(|(_, open)| open.lease);
         assert!(leases.map(|(conn, _)| conn).all(|conn| self.peers.contains_key(&conn)), "a lease has a living holder");
-        assert!(
-            self.blame.failed().all(|piece| !self.pieces.have().get(piece)),
-            "what failed and was mended is forgiven"
-        );
+        let failed = |piece| !self.pieces.have().get(piece);
+        assert!(self.blame.failed().all(failed), "what failed and was mended is forgiven");
+        let free = |(piece, _)| self.pieces.get(piece).is_none();
+        let mut readings = self.blame.readings();
+        assert!(readings.all(free), "what is under investigation is not asked for");
         let mut having = vec![0; total as usize];
         for peer in self.peers.values() {
             match peer.counted {
@@ -68,7 +72,6 @@ impl Torrent {
         assert!(unchoked <= config.upload_slots, "no more peers are unchoked than there are slots");
         let is_linked = |conn| self.peers.contains_key(&conn);
         assert!(self.candidates.links().all(is_linked), "an address in use has a link");
-        assert!(self.blame.conns().all(is_linked), "only who is connected is suspected");
         for peer in self.peers.values() {
             let wanted = peer.has.iter_ones_not_in(self.pieces.have()).count() as u32;
             assert_eq!(peer.wanted, wanted, "pieces wanted of a peer equal a recount");
@@ -109,8 +112,8 @@ impl Torrent {
     fn check_ledger(&self) {
         let (mut undecided, mut known) = (BTreeMap::new(), Ledger::default());
         for (piece, open) in self.pieces.iter_open() {
-            for (block, conn) in open.sent() {
-                *undecided.entry(conn).or_default() += u64::from(self.metainfo.layout.block_len(piece, block));
+            for Sent { block, from, .. } in open.sent() {
+                *undecided.entry(from.conn).or_default() += u64::from(self.metainfo.layout.block_len(piece, block));
             }
         }
         for peer in self.peers.values() {
@@ -134,6 +137,7 @@ impl Torrent {
     fn check_operations(&self, shared: &Shared) {
         let mut stores: BTreeMap<PieceIndex, (u32, u32)> = BTreeMap::new();
         let (mut checks, mut preparing) = (0, 0);
+        let mut evidence = Vec::new();
         let mut awaited = self.announcer.requests();
         for purpose in shared.purposes_of(self.id) {
             match purpose {
@@ -147,6 +151,8 @@ impl Torrent {
                 }
                 Purpose::Check(_) => checks += 1,
                 Purpose::Truncate | Purpose::Prepare => preparing += 1,
+                // An answer that comes too late belongs to no reading.
+                Purpose::Evidence { piece, id } => evidence.push((piece, id)),
                 Purpose::Stat | Purpose::Sync | Purpose::Announce(_) => {}
             }
         }
@@ -157,6 +163,8 @@ impl Torrent {
         }
         assert!(stores.is_empty(), "a disk operation on blocks has an open piece");
         assert_eq!(self.check.under_way(), (checks, preparing), "operations of the check equal a recount");
+        let exhibits = |reading| evidence.iter().filter(|exhibit| **exhibit == reading).count();
+        assert!(self.blame.readings().all(|reading| exhibits(reading) == 1), "evidence is read one exhibit at a time");
         let is_under_way = |request| shared.purposes_of(self.id).any(|purpose| purpose == Purpose::Announce(request));
         assert!(awaited.all(is_under_way), "an announce waits for what is under way");
     }

@@ -236,7 +236,6 @@ impl Torrent {
         self.unrequest(&given_up);
         self.pieces.end_leases(conn);
         self.recount_sources();
-        self.blame.forget(conn);
         let nothing_to_trade = peer.is_seed() && self.pieces.is_complete();
         if let Some(addr) = peer.listen_addr.filter(|_| closed == Some(CloseReason::Ourselves) || nothing_to_trade) {
             self.candidates.never_again(addr);

@@ -1,11 +1,12 @@
 //! One torrent: where the machines of floor 3 and the peers meet.
 //!
 //! Each file beside this one is a part of the torrent's life: `check` (what is on disk), `links` (connections), `receive` (bytes in),
-//! `request` (what to ask for), `store` (blocks to disk, verdicts), `upload` (what to give), `tracking` (announces); `laws`
-//! (what holds between any two events).
+//! `request` (what to ask for), `store` (blocks to disk, verdicts), `evidence` (who sent bad ones), `upload` (what to give), `tracking`
+//! (announces); `laws` (what holds between any two events).
 //! Every method takes the time and what torrents share; none looks at a clock or at another torrent.
 
 mod check;
+mod evidence;
 mod laws;
 mod links;
 mod receive;
@@ -72,6 +73,7 @@ pub(crate) struct Torrent {
     uploaded: Rate,
     /// What became of all payload that came.
     ledger: Ledger,
+    failed_pieces: u32,
     dials_this_second: u32,
     last_tick: Instant,
 }
@@ -107,6 +109,7 @@ impl Torrent {
             downloaded: Rate::default(),
             uploaded: Rate::default(),
             ledger: Ledger::default(),
+            failed_pieces: 0,
             dials_this_second: 0,
             last_tick: now,
         };
@@ -125,6 +128,7 @@ impl Torrent {
     /// Says goodbye: peers are closed, trackers told.
     pub(crate) fn stop(&mut self, now: Instant, shared: &mut Shared) {
         self.state = TorrentState::Stopped;
+        self.blame.stop();
         self.close_all(now, shared);
         // Pieces that are here are still brought to the disk; of the others nothing would be kept.
         self.lose_held(shared, |open| !open.is_here());
@@ -143,6 +147,9 @@ impl Torrent {
                 self.handle_absorbed(now, shared, (piece, first, hashing), blocks, hash, written);
             }
             (Purpose::ReadBack { piece }, Outcome::Hash(hash)) => self.handle_read_back(now, shared, piece, hash),
+            (Purpose::Evidence { piece, id }, Outcome::Hash(hash)) => {
+                self.handle_evidence(now, shared, (piece, id), hash);
+            }
             (Purpose::Sync, Outcome::Sync(result)) => self.handle_synced(now, shared, result),
             (Purpose::Announce(request), outcome) => self.handle_announce_done(now, shared, request, outcome),
             (purpose, outcome) => panic!("the driver answered {purpose:?} with {outcome:?}"),
@@ -157,6 +164,7 @@ impl Torrent {
             self.downloaded.tick();
             self.uploaded.tick();
             self.tick_peers(now, shared);
+            self.blame.give_up_late(now);
             self.rechoke(now, shared);
             self.retry_disk(now, shared);
             self.request_more_peers(now, shared);
@@ -234,6 +242,7 @@ impl Torrent {
             downloaded_bytes: self.ledger.total(),
             wasted_bytes: self.ledger.wasted(),
             ledger: self.ledger,
+            failed_pieces: self.failed_pieces,
             uploaded_bytes: self.uploaded.total(),
             down_rate: self.downloaded.per_second(),
             up_rate: self.uploaded.per_second(),

@@ -6,6 +6,7 @@ use crate::fault::PeerFault;
 use crate::id::{BLOCK_LEN, ConnId};
 use crate::ledger::Fate;
 use crate::peer::{Arrival, Counted, Incoming, MAX_UNREAD_BYTES, News, Stage};
+use crate::pieces::Sender;
 use crate::time::Instant;
 use crate::wire::{BlockRequest, Item, Message};
 
@@ -86,10 +87,12 @@ impl Torrent {
     }
 
     fn end_block(&mut self, now: Instant, shared: &mut Shared, conn: ConnId) -> Result<(), CloseReason> {
-        let Some(incoming) = self.peers.get_mut(&conn).and_then(|peer| peer.end_incoming(now)) else { return Ok(()) };
+        let Some(peer) = self.peers.get_mut(&conn) else { return Ok(()) };
+        let from = Sender { conn, addr: peer.addr };
+        let Some(incoming) = peer.end_incoming(now) else { return Ok(()) };
         let BlockRequest { piece, begin, len } = incoming.request;
         let refused = match incoming.block {
-            Some(block) => self.pieces.accept(piece, begin / BLOCK_LEN, block, conn).map_err(Some),
+            Some(block) => self.pieces.accept(piece, begin / BLOCK_LEN, block, from).map_err(Some),
             None => Err(None),
         };
         match refused {

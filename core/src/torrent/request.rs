@@ -4,20 +4,16 @@
 //! block that is left was asked for (end game), blocks that others were asked for. A reservation in the pool comes first, always.
 
 use super::{Shared, Torrent};
-use crate::blame::Blame;
 use crate::id::{BLOCK_LEN, ConnId, PieceIndex};
 use crate::peer::{Peer, Stage};
 use crate::pieces::OpenPiece;
-use crate::time::{Duration, Instant};
+use crate::time::Instant;
 use crate::view::TorrentState;
 use crate::wire::{BlockRequest, Message};
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 /// A block is asked of so many peers at most, in the end game: one who is slow and one who is not.
 pub(super) const END_GAME_COPIES: u8 = 2;
-/// A piece that must have one author is given up to others after this long.
-const LEASE: Duration = Duration::from_secs(60);
 /// Open pieces of a torrent: each costs some bytes a block. The pool empties long before, but for pieces of one block.
 pub(super) const MAX_OPEN_PIECES: usize = 4096;
 /// Requests that each peer may have under way however many share the pool: fewer would leave it waiting for us.
@@ -32,6 +28,7 @@ impl Torrent {
             return;
         }
         self.starved = false;
+        self.open_failed_pieces(now);
         // Who keeps us waiting comes last: else a block that was just taken back would go there again.
         let mut conns: Vec<(bool, ConnId)> = self.peers.values().map(|p| (p.pipeline.is_snubbed(), p.conn)).collect();
         conns.sort_unstable();
@@ -93,7 +90,7 @@ impl Torrent {
         }
         let piece = self
             .pick_open_piece(now, conn, true)
-            .or_else(|| self.open_new_piece(now, conn))
+            .or_else(|| self.open_new_piece(conn))
             .or_else(|| self.pick_open_piece(now, conn, false));
         if let Some(piece) = piece {
             self.peers.get_mut(&conn)?.current = Some(piece);
@@ -113,18 +110,8 @@ impl Torrent {
     /// An open piece with blocks that nobody was asked for. `orphan`: only one that no peer is at.
     fn pick_open_piece(&self, now: Instant, conn: ConnId, orphan: bool) -> Option<PieceIndex> {
         let peer = self.peers.get(&conn)?;
-        // A suspect fills its pieces alone, or ends what nobody else could: half a piece must not wait for ever.
-        let suspect = self.blame.is_suspect(conn);
-        if suspect && !orphan {
-            return None;
-        }
-        let others_could =
-            |piece| self.peers.values().any(|p| may_ask(p) && p.has.get(piece) && !self.blame.is_suspect(p.conn));
         let candidates = self.pieces.iter_wanting().filter(|(piece, open)| {
-            peer.has.get(*piece)
-                && !peer.is_swallowing(*piece)
-                && !is_leased_to_other(open.lease, now, conn)
-                && (!suspect || open.senders().iter().all(|sender| *sender == conn) || !others_could(*piece))
+            peer.has.get(*piece) && !peer.is_swallowing(*piece) && !is_leased_to_other(open.lease, now, conn)
         });
         let mut fitting = candidates.map(|(piece, _)| piece);
         fitting.find(|piece| {
@@ -132,25 +119,38 @@ impl Torrent {
         })
     }
 
-    fn open_new_piece(&mut self, now: Instant, conn: ConnId) -> Option<PieceIndex> {
+    fn open_new_piece(&mut self, conn: ConnId) -> Option<PieceIndex> {
         if self.pieces.open_count() >= MAX_OPEN_PIECES || self.picker.missing_count() == 0 {
             return None;
         }
         let peer = self.peers.get(&conn)?;
-        let allowed = |piece| {
-            !peer.is_swallowing(piece)
-                && (!self.blame.took_part(piece, conn) || !others_could(&self.peers, &self.blame, piece, conn))
-        };
+        let allowed = |piece| !peer.is_swallowing(piece) && !self.blame.has_failed(piece);
         let rng = &mut self.picker_rng;
         let piece = if self.pieces.have().count() < RANDOM_PIECES {
             self.picker.pick_any(&peer.has, rng, allowed)?
         } else {
             self.picker.pick_rarest(&peer.has, rng, allowed)?
         };
-        let alone = self.blame.is_suspect(conn) || self.blame.has_failed(piece);
         self.picker.remove(piece);
-        self.pieces.open(piece, alone.then(|| (conn, now + LEASE)));
+        self.pieces.open(piece, None);
         Some(piece)
+    }
+
+    /// A piece that failed is begun by one author, drawn among all who could send it: else whoever is first to ask might be the liar each time.
+    fn open_failed_pieces(&mut self, now: Instant) {
+        let retries: Vec<_> = self.blame.retries().filter(|(piece, _)| self.picker.is_missing(*piece)).collect();
+        for (piece, lease) in retries {
+            let able = self.peers.values().filter(|p| may_ask(p) && p.has.get(piece) && !p.is_swallowing(piece));
+            // Who keeps us waiting would only keep the piece waiting.
+            let late = able.clone().all(|peer| peer.pipeline.is_snubbed());
+            let able: Vec<ConnId> =
+                able.filter(|peer| late || !peer.pipeline.is_snubbed()).map(|peer| peer.conn).collect();
+            let author = able.get(self.picker_rng.below(able.len().max(1) as u64) as usize);
+            if let Some(author) = author.filter(|_| self.pieces.open_count() < MAX_OPEN_PIECES) {
+                self.picker.remove(piece);
+                self.pieces.open(piece, Some((*author, now + lease)));
+            }
+        }
     }
 
     fn pick_end_game(&self, now: Instant, conn: ConnId) -> Option<(PieceIndex, u32)> {
@@ -238,9 +238,4 @@ pub(super) fn may_ask(peer: &Peer) -> bool {
 
 fn is_leased_to_other(lease: Option<(ConnId, Instant)>, now: Instant, conn: ConnId) -> bool {
     lease.is_some_and(|(holder, until)| holder != conn && until > now)
-}
-
-/// Whether a peer that had no part in the piece's failure could send it.
-fn others_could(peers: &BTreeMap<ConnId, Peer>, blame: &Blame, piece: PieceIndex, conn: ConnId) -> bool {
-    peers.values().any(|p| p.conn != conn && may_ask(p) && p.has.get(piece) && !blame.took_part(piece, p.conn))
 }

@@ -3,6 +3,7 @@
 use crate::action::{Action, CloseReason, Notice, Operation};
 use crate::announce::RequestId;
 use crate::bans::Bans;
+use crate::blame::ReadingId;
 use crate::block::BlockPool;
 use crate::config::Config;
 use crate::id::{ConnId, OpId, PeerId, PieceIndex, TorrentId};
@@ -35,6 +36,13 @@ pub(crate) enum Purpose {
     ReadBack {
         /// The piece.
         piece: PieceIndex,
+    },
+    /// A piece under investigation: one of its blocks, or all of it.
+    Evidence {
+        /// The piece.
+        piece: PieceIndex,
+        /// Which reading it is part of.
+        id: ReadingId,
     },
     /// The whole torrent to stable storage.
     Sync,

@@ -1,14 +1,14 @@
 //! Blocks on their way to the disk, and the verdict on each piece.
 
 use super::{Purpose, Shared, Torrent};
-use crate::action::{CloseReason, Notice, Operation};
+use crate::action::{Notice, Operation};
 use crate::block::Block;
 use crate::event::Hashed;
-use crate::fault::{DiskFault, PeerFault};
-use crate::id::{BLOCK_LEN, ConnId, PieceIndex};
+use crate::fault::DiskFault;
+use crate::id::{BLOCK_LEN, PieceIndex};
 use crate::ledger::Fate;
 use crate::peer::Stage;
-use crate::pieces::{OpenPiece, Store, Verdict};
+use crate::pieces::{OpenPiece, Sent, Store, Verdict};
 use crate::time::Instant;
 use crate::view::TorrentState;
 use crate::wire::Message;
@@ -112,16 +112,16 @@ impl Torrent {
 
     fn piece_good(&mut self, now: Instant, shared: &mut Shared, piece: PieceIndex) {
         if let Some(open) = self.pieces.get(piece) {
-            let senders = open.senders();
-            self.blame.piece_verified(piece, &senders);
-            for (block, conn) in open.sent() {
-                if let Some(peer) = self.peers.get_mut(&conn) {
+            for Sent { block, from, .. } in open.sent() {
+                if let Some(peer) = self.peers.get_mut(&from.conn) {
                     peer.credit(now, u64::from(self.metainfo.layout.block_len(piece, block)));
                 }
             }
         }
         self.decide_piece(piece, Fate::Verified);
         self.pieces.set_have(piece);
+        self.blame.piece_verified(now, piece, self.metainfo.digest_of(piece));
+        self.read_evidence(shared, piece);
         self.downloaded_any = true;
         shared.notify(Notice::PieceVerified { torrent: self.id, piece });
         if self.state != TorrentState::Stopped {
@@ -142,29 +142,10 @@ impl Torrent {
 
     fn piece_bad(&mut self, now: Instant, shared: &mut Shared, piece: PieceIndex) {
         shared.notify(Notice::PieceFailed { torrent: self.id, piece });
+        self.failed_pieces = self.failed_pieces.saturating_add(1);
         let Some(open) = self.give_up_piece(shared, piece, Fate::Corrupt) else { return };
-        let senders = open.senders();
-        if let Some(conn) = self.blame.piece_failed(piece, &senders, open.was_read_back()) {
-            self.ban(now, shared, conn);
-        }
-        // Who left before the verdict does not come back under this number: no suspicion is kept of it.
-        for gone in senders.iter().filter(|conn| !self.peers.contains_key(conn)) {
-            self.blame.forget(*gone);
-        }
-    }
-
-    /// One peer alone sent a bad piece: it is closed and refused, and with it whom its ban covers, unless they proved honest themselves.
-    fn ban(&mut self, now: Instant, shared: &mut Shared, conn: ConnId) {
-        let Some(peer) = self.peers.get(&conn) else { return };
-        let addr = peer.addr;
-        shared.bans.add(addr);
-        shared.notify(Notice::Banned { torrent: self.id, addr });
-        self.candidates.forget(|addr| shared.bans.contains(addr));
-        self.close(now, shared, conn, PeerFault::CorruptPiece.into());
-        let others = self.peers.values().filter(|p| shared.bans.contains(p.addr) && !p.sent_good_pieces);
-        let others: Vec<ConnId> = others.map(|peer| peer.conn).collect();
-        for other in others {
-            self.close(now, shared, other, CloseReason::Banned);
+        if let Some(digest) = open.digest() {
+            self.investigate(now, shared, (piece, digest), &open);
         }
     }
 
@@ -178,9 +159,9 @@ impl Torrent {
 
     /// An open piece ends: what became of each of its blocks is written down to whom it came from.
     fn decide_piece(&mut self, piece: PieceIndex, fate: Fate) {
-        let sent: Vec<(u32, ConnId)> = self.pieces.get(piece).map(|open| open.sent().collect()).unwrap_or_default();
-        for (block, conn) in sent {
-            self.decide(conn, u64::from(self.metainfo.layout.block_len(piece, block)), fate);
+        let sent: Vec<Sent> = self.pieces.get(piece).map(|open| open.sent().collect()).unwrap_or_default();
+        for Sent { block, from, .. } in sent {
+            self.decide(from.conn, u64::from(self.metainfo.layout.block_len(piece, block)), fate);
         }
     }
 

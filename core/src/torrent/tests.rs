@@ -3,7 +3,7 @@
 use super::*;
 use crate::action::{Operation, TxBatch};
 use crate::event::Hashed;
-use crate::id::{BLOCK_LEN, OpId, PieceIndex};
+use crate::id::{BLOCK_LEN, Digest, OpId, PieceIndex};
 use crate::layout::Layout;
 use crate::wire::BlockRequest;
 use alloc::string::String;
@@ -36,6 +36,14 @@ fn replace_operations(torrent: &Torrent, shared: &mut Shared, keep: impl Fn(Purp
     }
 }
 
+const DIGEST: Digest = Digest::Sha1([0; 20]);
+
+/// As if two had sent a piece that failed.
+fn investigate(torrent: &mut Torrent, piece: u32) {
+    let sent = [(0, SocketAddr::from(([10, 0, 3, 1], 6881))), (1, SocketAddr::from(([10, 0, 3, 2], 6881)))];
+    torrent.blame.piece_failed(Instant::ZERO, PieceIndex(piece), DIGEST, &sent, true);
+}
+
 pub(crate) const BREACHES: &[Breach] = &[
     ("a piece is in exactly one state", |torrent, _| torrent.picker.insert(PieceIndex(0))),
     ("no open piece is missing", |torrent, _| {
@@ -57,7 +65,16 @@ pub(crate) const BREACHES: &[Breach] = &[
         torrent.pieces.update(PieceIndex(3), |open| open.lease = Some((NOBODY, Instant::ZERO)));
     }),
     ("what failed and was mended is forgiven", |torrent, _| {
-        torrent.blame.piece_failed(PieceIndex(0), &[], false);
+        torrent.blame.piece_failed(Instant::ZERO, PieceIndex(0), DIGEST, &[], false);
+    }),
+    ("what is under investigation is not asked for", |torrent, _| investigate(torrent, 3)),
+    ("evidence is read one exhibit at a time", |torrent, _| {
+        // The first piece had failed, and has verified since.
+        investigate(torrent, 0);
+        while let Some((id, _)) = torrent.blame.next_exhibit(PieceIndex(0)) {
+            torrent.blame.exhibit_read(PieceIndex(0), id, Some(DIGEST));
+        }
+        torrent.blame.piece_verified(Instant::ZERO, PieceIndex(0), DIGEST);
     }),
     ("who has pieces stands in the rarity index", |torrent, _| peer(torrent, GIVER).counted = crate::peer::Counted::No),
     ("how many peers have a piece equals a recount", |torrent, _| torrent.picker.peer_has(PieceIndex(3))),
@@ -71,9 +88,6 @@ pub(crate) const BREACHES: &[Breach] = &[
     ("no more peers are unchoked than there are slots", |torrent, _| peer(torrent, GIVER).am_choking = false),
     ("an address in use has a link", |torrent, _| {
         torrent.candidates.linked(Instant::ZERO, SocketAddr::from(([10, 0, 3, 1], 6881)), NOBODY);
-    }),
-    ("only who is connected is suspected", |torrent, _| {
-        torrent.blame.piece_failed(PieceIndex(3), &[NOBODY], false);
     }),
     ("pieces wanted of a peer equal a recount", |torrent, _| peer(torrent, GIVER).wanted += 1),
     ("interested exactly when there is something to want", |torrent, _| peer(torrent, TAKER).am_interested = false),

@@ -81,6 +81,7 @@ pub(crate) mod tests {
             downloaded_bytes: 400_000_000,
             wasted_bytes: 16_384,
             ledger: Ledger { verified: 399_900_000, undecided: 83_616, duplicate: 16_384, ..Ledger::default() },
+            failed_pieces: 0,
             uploaded_bytes: 0,
             down_rate: 5_500_000,
             up_rate: 0,

@@ -80,7 +80,7 @@ impl Machine for Script {
         Some((self.timeout?, TimerKind::Announce(TorrentId(0))))
     }
     fn view(&self) -> View {
-        View { torrents: Vec::new(), connections: 0, half_open: 0, pool: (0, 0, 0), operations: 0 }
+        View { torrents: Vec::new(), connections: 0, half_open: 0, pool: (0, 0, 0), operations: 0, banned: 0 }
     }
     fn peers(&self, _: TorrentId) -> Vec<PeerView> {
         Vec::new()

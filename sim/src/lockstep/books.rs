@@ -14,8 +14,7 @@ use std::net::SocketAddr;
 
 /// A block is asked of so many peers at most.
 const MAX_COPIES: usize = 2;
-/// Bad pieces in which one connection of a liar may have had a part, before it must be gone: those that were shared before it was a suspect, and one
-/// of its own.
+/// Bad pieces in which one connection of a liar may have had a part, before it must be gone: those that it shared before the first of them verified.
 const MAX_BAD_PIECES: u32 = 12;
 /// Blocks as BEP 3's peers cut them.
 const BLOCK_LEN: u32 = 16_384;
@@ -131,7 +130,9 @@ impl Books {
     /// The engine began an operation.
     pub(super) fn submitted(&mut self, operation: &Operation) {
         if let (Operation::Hash { piece, .. }, Some(_)) = (operation, self.found) {
-            self.read_back.insert(piece.0);
+            // With nothing of it here, it is evidence of an earlier try that is read.
+            let here = self.senders.range((piece.0, 0)..=(piece.0, u32::MAX)).next().is_some();
+            self.read_back.extend(here.then_some(piece.0));
         }
     }
 

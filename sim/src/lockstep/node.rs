@@ -14,6 +14,9 @@ pub type NodeIndex = usize;
 
 /// Where every node listens.
 const PORT: u16 = 6881;
+/// Vices of which wrong bytes for a block that was asked for may come: on purpose, or because a block that nobody asked for has the place of one.
+const SEND_WRONG_BYTES: &[Fault] = &[Fault::CorruptBlock, Fault::FalseHave, Fault::Unrequested];
+
 /// What a node is.
 #[derive(Debug)]
 pub(super) enum Kind {
@@ -55,7 +58,7 @@ impl Node {
 pub(super) fn is_liar(node: &Node) -> bool {
     match &node.kind {
         Kind::Client(host) => host.disk.lie_about_pieces > 0 || host.disk.damage.ever,
-        Kind::Hostile { .. } => true,
+        Kind::Hostile { vice, .. } => SEND_WRONG_BYTES.contains(vice),
     }
 }
 

@@ -10,7 +10,7 @@ use sameseed_core::event::Command;
 use sameseed_core::id::PieceIndex;
 use sameseed_core::time::Duration;
 
-/// How long the healed swarm may take: the longest wait between two dials, suspects, leases, slow links.
+/// How long the healed swarm may take: the longest wait between two dials, leases, slow links.
 const LIVENESS: Duration = Duration::from_secs(2 * 3600);
 /// How long buffers may be out after everyone has finished: a block that was asked of two peers is still arriving from the slower one.
 const HOMECOMING: Duration = Duration::from_secs(300);

@@ -95,6 +95,8 @@ pub(super) struct World {
     /// Bytes are taken by the network at once.
     pub(super) network_works: bool,
     pub(super) disk_full: bool,
+    /// Nothing can be read back.
+    pub(super) disk_unreadable: bool,
     disk: Vec<u8>,
     seeded: bool,
     accepted: u64,
@@ -175,6 +177,7 @@ impl World {
             disk_works: false,
             network_works: true,
             disk_full: false,
+            disk_unreadable: false,
             disk: if seeded { bytes } else { vec![0; len as usize] },
             seeded,
             accepted: 0,
@@ -356,6 +359,7 @@ impl World {
                 }
                 Outcome::Absorb { blocks, hash: hash.map(|hash| hashed(hash, &data, last)), written }
             }
+            Operation::Hash { .. } if self.disk_unreadable => Outcome::Hash(Err(fault())),
             Operation::Hash { piece, begin, len, hash, last, .. } => {
                 let at = start(&self.meta, piece, begin);
                 Outcome::Hash(Ok(hashed(hash, &self.disk[at..at + len as usize], last)))
@@ -365,13 +369,23 @@ impl World {
         }
     }
 
+    /// A bit on the disk turns, unnoticed.
+    pub(super) fn rot(&mut self, piece: u32, block: u32) {
+        let at = self.meta.layout.start_of(PieceIndex(piece)) + u64::from(block * BLOCK_LEN);
+        self.disk[at as usize] ^= 0x80;
+    }
+
     /// A host with this last number connects.
     pub(super) fn accept(&mut self, host: u8) -> ConnId {
         let conn = ConnId::accepted(self.accepted);
         self.accepted += 1;
-        self.peers.insert(conn, Script { choking: true, ..Script::default() });
-        self.handle(Event::Accepted { conn, from: SocketAddr::from(([10, 0, 1, host], 50_000)) });
+        self.accept_from(conn, SocketAddr::from(([10, 0, 1, host], 50_000)));
         conn
+    }
+
+    pub(super) fn accept_from(&mut self, conn: ConnId, from: SocketAddr) {
+        self.peers.insert(conn, Script { choking: true, ..Script::default() });
+        self.handle(Event::Accepted { conn, from });
     }
 
     /// The n-th waiting dial succeeds.

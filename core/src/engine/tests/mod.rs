@@ -6,6 +6,7 @@ mod harness;
 mod hostile;
 mod laws;
 mod ledger;
+mod liars;
 mod links;
 mod stops;
 mod trackers;
