@@ -106,6 +106,10 @@ impl Talk {
         let mut heard = Vec::new();
         self.stream.read(bytes, |h| heard.push(h));
         let mut reply = Reply::default();
+        // Anything more would be the rest of the half block: another vice, wrong bytes.
+        if self.mute {
+            return reply;
+        }
         for heard in heard {
             match heard {
                 Heard::Handshake(_) => self.introduce(content, rng, &mut reply),
