@@ -6,6 +6,8 @@ use crate::block::Block;
 use crate::fault::{DiskFault, LinkFault, PeerFault};
 use crate::hash::HashState;
 use crate::id::{ConnId, FileIndex, OpId, PeerId, PieceIndex, TorrentId};
+pub use crate::layout::FileStat;
+use crate::resume::ResumeError;
 use crate::time::Duration;
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -139,6 +141,13 @@ pub enum Operation {
         /// The torrent.
         torrent: TorrentId,
     },
+    /// Put `bytes` in the place of the torrent's resume data: whoever reads it later, also after a crash, finds these or the former, whole.
+    SaveResume {
+        /// The torrent.
+        torrent: TorrentId,
+        /// A whole resume file, as `ResumeData::encode` makes it.
+        bytes: Vec<u8>,
+    },
     /// Set a file's length.
     Truncate {
         /// The torrent.
@@ -172,15 +181,6 @@ pub struct Fetch {
     pub user_agent: String,
     /// More body than this is [`LinkFault::TooLarge`].
     pub max_body_bytes: usize,
-}
-
-/// What is known of a file on disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct FileStat {
-    /// Length in bytes.
-    pub len: u64,
-    /// Last change, in seconds since 1970 (0 when the system does not say).
-    pub mtime_unix_s: i64,
 }
 
 /// Where a [`TxBatch`] goes.
@@ -324,6 +324,20 @@ pub enum Notice {
     },
     /// The disk refused. The torrent stops asking for pieces and tries again after a while.
     DiskTrouble {
+        /// The torrent.
+        torrent: TorrentId,
+        /// What the disk said.
+        fault: DiskFault,
+    },
+    /// The resume data given with a torrent is of no use: everything is checked.
+    ResumeRefused {
+        /// The torrent.
+        torrent: TorrentId,
+        /// What is wrong with it.
+        error: ResumeError,
+    },
+    /// Resume data cannot be saved. Told once; it is tried again and again, and the torrent goes on.
+    ResumeTrouble {
         /// The torrent.
         torrent: TorrentId,
         /// What the disk said.

@@ -41,6 +41,14 @@ pub struct Config {
     pub shutdown_timeout: Duration,
     /// A disk that refused is tried again after this long.
     pub disk_retry: Duration,
+    /// There is a place to keep resume data: then it is saved. Without it `Operation::SaveResume` never comes.
+    pub keep_resume: bool,
+    /// What was verified is in resume data at most this long afterwards: it is what a crash may cost.
+    pub checkpoint_interval: Duration,
+    /// Or as soon as so many bytes were verified, so that a fast download loses no more than this.
+    pub checkpoint_bytes: u64,
+    /// When nothing but the totals has changed, this is soon enough: a seeder should let the disk sleep.
+    pub totals_interval: Duration,
 }
 
 impl Default for Config {
@@ -62,6 +70,10 @@ impl Default for Config {
             check_parallelism: 4,
             shutdown_timeout: Duration::from_secs(4),
             disk_retry: Duration::from_secs(15),
+            keep_resume: false,
+            checkpoint_interval: Duration::from_secs(30),
+            checkpoint_bytes: 64 << 20,
+            totals_interval: Duration::from_secs(600),
         }
     }
 }

@@ -110,6 +110,10 @@ pub struct AddTorrent {
     pub peers: Vec<SocketAddr>,
     /// Only check what is on disk: no peers, no trackers, nothing is written.
     pub check_only: bool,
+    /// A resume file as it was read, from here or from libtorrent and its kin; see `crate::resume`.
+    pub resume: Option<Vec<u8>>,
+    /// Hash everything, whatever the resume data claims; its totals go on all the same.
+    pub force_check: bool,
 }
 
 /// How an operation ended. Each arm answers the arm of `Operation` with the same name.
@@ -132,6 +136,8 @@ pub enum Outcome {
     Hash(Result<Hashed, DiskFault>),
     /// Everything written before is on stable storage.
     Sync(Result<(), DiskFault>),
+    /// The resume data is on stable storage, and nothing else of the torrent's has taken its place.
+    SaveResume(Result<(), DiskFault>),
     /// The file now has the length asked for.
     Truncate(Result<(), DiskFault>),
     /// The addresses of a name, in the resolver's order; never empty when `Ok`.

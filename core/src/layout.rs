@@ -20,6 +20,15 @@ pub struct FileEntry {
     pub pad: bool,
 }
 
+/// What is known of a file on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FileStat {
+    /// Length in bytes.
+    pub len: u64,
+    /// Last change, in nanoseconds since 1970 (0 when the system does not say).
+    pub mtime_unix_ns: i64,
+}
+
 /// A part of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileSpan {

@@ -23,6 +23,7 @@ pub mod time;
 pub mod bencode;
 pub mod layout;
 pub mod metainfo;
+pub mod resume;
 pub mod tracker;
 pub mod wire;
 

@@ -24,6 +24,8 @@ pub struct TorrentView {
     pub have: u32,
     /// While checking: pieces looked at.
     pub checked: u32,
+    /// Of those, pieces that were read and hashed. The others are not there, or known from resume data.
+    pub hashed: u32,
     /// Bytes in all, pad files included.
     pub total_bytes: u64,
     /// Bytes of verified pieces.
@@ -38,6 +40,12 @@ pub struct TorrentView {
     pub failed_pieces: u32,
     /// Payload handed to the network since the start.
     pub uploaded_bytes: u64,
+    /// Payload verified, over all sessions that resume data remembers.
+    pub total_downloaded_bytes: u64,
+    /// Payload handed to the network, over all sessions that resume data remembers.
+    pub total_uploaded_bytes: u64,
+    /// How often resume data was saved in this session.
+    pub checkpoints: u32,
     /// Bytes per second, received payload.
     pub down_rate: u64,
     /// Bytes per second, sent payload.

@@ -34,6 +34,8 @@ pub struct Storage {
     pub root: PathBuf,
     /// Which files there are below it.
     pub layout: Arc<Layout>,
+    /// The file that its resume data goes to, where it has one.
+    pub resume: Option<PathBuf>,
 }
 
 /// A range of a piece to be read for sending.

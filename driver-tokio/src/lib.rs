@@ -18,6 +18,7 @@ mod link;
 mod net;
 mod notice;
 mod outgoing;
+mod resume_file;
 mod session;
 mod shared;
 mod tokio_net;

@@ -6,6 +6,7 @@ use crate::disk::Disk;
 use crate::driver::Driver;
 use crate::net::Net;
 use crate::notice::{Board, Notices};
+use crate::resume_file;
 use sameseed_core::config::Config;
 use sameseed_core::id::TorrentId;
 use sameseed_core::metainfo::Metainfo;
@@ -13,7 +14,7 @@ use sameseed_core::rng::Seed;
 use sameseed_core::view::{PeerView, View};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::SystemTime;
@@ -35,13 +36,16 @@ pub struct SessionConfig {
     pub seed: Seed,
     /// The wall clock at the start, in seconds since 1970.
     pub unix_time_s: u64,
+    /// The folder of resume files, one per torrent: what was verified is not read again at the next start. It is made when it is missing.
+    /// Without one every start hashes what is there. Several sessions may share one folder.
+    pub resume_dir: Option<PathBuf>,
 }
 
 impl SessionConfig {
     /// Default settings with a fixed seed and wall clock.
     pub fn new(seed: Seed, unix_time_s: u64) -> Self {
         let engine = Config::default();
-        SessionConfig { port: Some(engine.listen_port), engine, bind: None, seed, unix_time_s }
+        SessionConfig { port: Some(engine.listen_port), engine, bind: None, seed, unix_time_s, resume_dir: None }
     }
 
     /// Default settings, the seed drawn from the operating system and the wall clock read.
@@ -102,6 +106,10 @@ pub struct AddTorrentOptions {
     pub extra_trackers: Vec<String>,
     /// Only check what is on disk: no peers, no trackers, nothing is written.
     pub check_only: bool,
+    /// Resume data to begin with, also of libtorrent and its kin (`.fastresume`). By default that of `SessionConfig::resume_dir`.
+    pub resume: Option<Vec<u8>>,
+    /// Hash all that is there, whatever the resume data claims.
+    pub force_check: bool,
 }
 
 impl AddTorrentOptions {
@@ -113,6 +121,8 @@ impl AddTorrentOptions {
             peers: Vec::new(),
             extra_trackers: Vec::new(),
             check_only: false,
+            resume: None,
+            force_check: false,
         }
     }
 }
@@ -152,6 +162,7 @@ pub struct Session {
     requests: mpsc::Sender<Request>,
     board: Arc<Board>,
     port: u16,
+    resume_dir: Option<Arc<Path>>,
     thread: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
@@ -167,10 +178,14 @@ impl Session {
         config: SessionConfig,
     ) -> Result<(Session, Driver<N, D>), StartError> {
         let (requests, inbox) = mpsc::channel(MAX_REQUESTS);
+        let resume_dir: Option<Arc<Path>> = config.resume_dir.as_deref().map(Arc::from);
+        if let Some(folder) = &resume_dir {
+            resume_file::clean(folder);
+        }
         let board = Arc::new(Board::default());
         let driver = Driver::bind(net, disk, config, inbox, board.clone()).await?;
         let port = driver.port();
-        Ok((Session { requests, board, port, thread: Arc::default() }, driver))
+        Ok((Session { requests, board, port, resume_dir, thread: Arc::default() }, driver))
     }
 
     /// Starts a session on a thread of its own, from within any runtime.
@@ -221,11 +236,18 @@ impl Session {
         self.port
     }
 
-    /// Adds a torrent and begins: check what is there, download the rest, seed.
+    /// Adds a torrent and begins: check what is there, download the rest, seed. Its resume file is read at once, on the caller's thread.
     ///
     /// # Errors
     /// When the session has ended.
-    pub async fn add(&self, options: AddTorrentOptions) -> Result<TorrentId, Ended> {
+    pub async fn add(&self, mut options: AddTorrentOptions) -> Result<TorrentId, Ended> {
+        if let (None, Some(folder)) = (&options.resume, &self.resume_dir) {
+            let path = resume_file::path(folder, options.metainfo.info_hash);
+            options.resume = resume_file::load(&path).unwrap_or_else(|error| {
+                tracing::warn!(path = %path.display(), %error, "cannot read resume data; everything is checked");
+                None
+            });
+        }
         self.ask(|reply| Request::Add(Box::new(options), reply)).await
     }
 

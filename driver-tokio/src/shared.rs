@@ -208,6 +208,15 @@ impl<M: Machine, N: Net, D: Disk> Shared<M, N, D> {
                 }
             }
             Action::Notify(notice) => {
+                match &notice {
+                    Notice::ResumeRefused { error, .. } => {
+                        tracing::warn!(%error, "resume data is of no use; everything is checked");
+                    }
+                    Notice::ResumeTrouble { fault, .. } => {
+                        tracing::warn!(%fault, "cannot save resume data; trying again");
+                    }
+                    _ => {}
+                }
                 self.board.post(&notice);
                 if notice == Notice::ShutDown {
                     self.shut_down = true;

@@ -70,7 +70,8 @@ impl World {
     fn new(seeder: bool) -> Self {
         let trackers = ["http://10.0.0.9:80/announce", "udp://10.0.0.9:81/announce"];
         let metainfo = metainfo(trackers.map(|url| vec![String::from(url)]).to_vec());
-        let config = Config { pool_blocks: 5, max_half_open: 3, max_connections: 12, ..Config::default() };
+        let config =
+            Config { pool_blocks: 5, max_half_open: 3, max_connections: 12, keep_resume: true, ..Config::default() };
         let mut world = World {
             engine: Engine::new(config, [1; 32], Instant::ZERO, 0),
             now: Instant::ZERO,
@@ -86,6 +87,8 @@ impl World {
             extra_trackers: Vec::new(),
             peers: vec![SocketAddr::from(([10, 0, 0, 1], 6881))],
             check_only: false,
+            resume: None,
+            force_check: false,
         };
         world.tell(Event::Command(Command::Add(Box::new(add))));
         world.drain();

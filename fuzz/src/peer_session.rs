@@ -137,6 +137,8 @@ impl World {
             extra_trackers: Vec::new(),
             peers: Vec::new(),
             check_only: false,
+            resume: None,
+            force_check: false,
         };
         world.tell(Event::Command(Command::Add(Box::new(add))));
         // Past the check, where peers are let in.

@@ -69,10 +69,11 @@ impl Disk {
         let done = || if ok { Ok(()) } else { Err(fault()) };
         match operation {
             Operation::Stat { .. } => {
-                let stat = FileStat { len: self.bytes.len() as u64, mtime_unix_s: 0 };
+                let stat = FileStat { len: self.bytes.len() as u64, mtime_unix_ns: 0 };
                 Outcome::Stat(if ok { Ok(vec![self.exists.then_some(stat)]) } else { Err(fault()) })
             }
             Operation::Prepare { .. } => Outcome::Prepare(done()),
+            Operation::SaveResume { .. } => Outcome::SaveResume(done()),
             Operation::Sync { .. } => Outcome::Sync(done()),
             Operation::Truncate { .. } => Outcome::Truncate(done()),
             Operation::Absorb { piece, begin, blocks, hash, last, .. } => {

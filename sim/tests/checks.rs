@@ -78,6 +78,7 @@ fn fire(check: Check) -> (Scenario, usize, Sabotage) {
         Check::AfterClose => (calm(), LEECHER, ClosesTwice),
         Check::DoneOnce => (calm(), LEECHER, SubmitsTwice),
         Check::Recount => (calm(), LEECHER, LosesABlock),
+        Check::ClaimIsSafe => (calm(), LEECHER, SyncsNothing),
         Check::HaveCount => (calm(), LEECHER, CountsPiecesTwice),
         Check::Counted => (calm(), LEECHER, CountsReceivedTwice),
         Check::Useful => (calm(), LEECHER, ForgetsWhatItFound),
@@ -184,7 +185,9 @@ fn with_a_pool_smaller_than_a_piece_and_the_only_holder_of_an_open_piece_gone_th
         assert!(gone > 0, "seed {seed}: the seeder took pieces along");
         // It does not claim a failure, since nobody can have those pieces; but all others must come.
         finish(&mut world);
-        assert_eq!([have(&world, big), have(&world, small)], [16 - gone; 2], "seed {seed}");
+        // A piece that was on its way to the disk when the seeder went comes on top.
+        let had = [have(&world, big), have(&world, small)];
+        assert!(had.iter().all(|have| *have >= 16 - gone), "seed {seed}: {had:?} without {gone}");
     }
 }
 

@@ -1,10 +1,11 @@
 //! Small swarms in lock step: each test is a scenario, run from a fixed seed.
 
 use sameseed_core::config::Config;
+use sameseed_core::event::Command;
 use sameseed_core::time::Duration;
 use sameseed_core::view::TorrentState;
 use sim::content;
-use sim::lockstep::{HostIndex, World};
+use sim::lockstep::{Access, Crash, HostIndex, World};
 
 fn config() -> Config {
     Config { pool_blocks: 64, ..Config::default() }
@@ -134,4 +135,38 @@ fn we_among_our_own_peers_are_recognised_and_left_alone() {
     assert!(world.run_until(Duration::from_secs(60), |world| all_complete(world, &[leecher])));
     world.run_until(Duration::from_secs(3600), |_| false);
     assert_eq!(world.dials(leecher), 2, "one to the seeder, one to itself, and never again");
+}
+
+/// One client's program ends in good order and starts again.
+fn restart_cleanly(world: &mut World, host: HostIndex) {
+    world.command(host, Command::Shutdown);
+    assert!(world.run_until(Duration::from_secs(10), |world| world.host(host).has_said_goodbye()));
+    world.crash(host, Crash::Kept, false, Duration::from_secs(1));
+    let is_back = |world: &World| world.host(host).engine().view().torrents.iter().any(|t| t.checked == t.pieces);
+    assert!(world.run_until(Duration::from_secs(10), |world| !world.host(host).has_said_goodbye() && is_back(world)));
+}
+
+#[test]
+fn a_restart_after_a_clean_end_hashes_nothing_in_mid_download_and_at_its_end() {
+    for seed in 0..20 {
+        let mut world = World::new(seed, content::torrent("again", &[300_000, 0, 700_001], 16_384));
+        let slow = Access { up_per_s: 64 << 10, ..Access::default() };
+        let seeder = world.add_host_at(slow, true, config(), &[]);
+        let leecher = world.add_host(false, config(), &[seeder]);
+        let view = |world: &World, host: HostIndex| world.host(host).engine().view().torrents[0].clone();
+        let some = 1 + seed as u32 * 2;
+        assert!(world.run_until(Duration::from_secs(60), |world| view(world, leecher).have >= some));
+        restart_cleanly(&mut world, leecher);
+        let after = view(&world, leecher);
+        assert!(after.have >= some && after.hashed == 0, "seed {seed}: {after:?}");
+        assert!(world.run_until(Duration::from_secs(600), |world| all_complete(world, &[leecher])));
+        for host in [seeder, leecher] {
+            restart_cleanly(&mut world, host);
+            let after = view(&world, host);
+            assert_eq!((after.have, after.hashed), (after.pieces, 0), "seed {seed}");
+        }
+        let total = view(&world, seeder).total_uploaded_bytes;
+        assert!(total >= 1_000_000, "totals go on: {total}");
+        audit(&mut world, &[leecher]);
+    }
 }

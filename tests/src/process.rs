@@ -28,7 +28,8 @@ impl Process {
             .env("HOME", &home)
             .env("XDG_CONFIG_HOME", &home)
             .env("XDG_DATA_HOME", &home)
-            .env("XDG_CACHE_HOME", &home);
+            .env("XDG_CACHE_HOME", &home)
+            .env("XDG_STATE_HOME", &home);
         command.stdin(Stdio::null()).stderr(out.try_clone()?).stdout(out);
         let child = command.spawn().map_err(|error| format!("{name} does not start: {error}"))?;
         Ok(Process { child, name: name.into(), log })

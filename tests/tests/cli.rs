@@ -13,6 +13,8 @@ const LIMIT_S: u64 = 60;
 
 fn sameseed<S: AsRef<std::ffi::OsStr>>(dir: &Path, args: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(sameseed_binary());
+    // Beside what tests look at, and never the user's.
+    command.env("XDG_STATE_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/state"));
     command.args(args).current_dir(dir).env_remove("COLUMNS").stdin(Stdio::null());
     command
 }

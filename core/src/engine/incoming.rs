@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn each_law_is_seen_to_be_broken() {
         let intact = || {
-            let mut state = (Incoming::default(), Shared::new(Config::default(), PeerId([0; 20])));
+            let mut state = (Incoming::default(), Shared::new(Config::default(), PeerId([0; 20]), (Instant::ZERO, 0)));
             put(&mut state, 0);
             state
         };

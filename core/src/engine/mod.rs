@@ -63,14 +63,12 @@ pub struct Engine {
 impl Engine {
     /// An engine without torrents. All its randomness follows from `seed`; `unix_time_s` is the wall clock at `now`.
     pub fn new(config: Config, seed: Seed, now: Instant, unix_time_s: u64) -> Self {
-        // Nothing needs the wall clock yet; it is part of the face because resume data and logs will.
-        let _ = (now, unix_time_s);
         let mut id = [0; 20];
         Rng::new(&seed, Stream::PeerId, 0).fill(&mut id);
         id[..8].copy_from_slice(&config.peer_id_prefix);
         Engine {
             seed,
-            shared: Shared::new(config, PeerId(id)),
+            shared: Shared::new(config, PeerId(id), (now, unix_time_s)),
             torrents: BTreeMap::new(),
             by_hash: BTreeMap::new(),
             incoming: Incoming::default(),
@@ -318,7 +316,10 @@ impl Engine {
     }
 
     fn finish_shutdown(&mut self) {
-        let quiet = || self.torrents.values().all(Torrent::is_goodbye_said) && !self.shared.is_writing();
+        let quiet = || {
+            self.torrents.values().all(|torrent| torrent.is_goodbye_said() && torrent.is_saved())
+                && !self.shared.is_writing()
+        };
         if self.stopping && !self.stopped && quiet() {
             self.declare_stopped();
         }

@@ -1,4 +1,4 @@
-//! What is already on disk: look at the files, hash the pieces that might be there, then make what is missing.
+//! What is already on disk: look at the files, believe what resume data knows, hash the other pieces that might be there, then make what is missing.
 //!
 //! Pieces are hashed in parallel, a bounded number at a time. A piece of which a file is missing or short is not even read.
 
@@ -9,6 +9,7 @@ use crate::fault::{DiskFault, DiskFaultKind};
 use crate::id::{FileIndex, PieceIndex};
 use crate::time::Instant;
 use crate::view::TorrentState;
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 /// How far the check is.
@@ -17,6 +18,9 @@ pub(super) struct Check {
     files: Vec<Option<FileStat>>,
     next: u32,
     under_way: u32,
+    /// Pieces read and hashed, and their bytes.
+    hashed: u32,
+    hashed_bytes: u64,
     /// Truncations and preparations that must end before the torrent runs.
     preparing: u32,
     all_files_exist: bool,
@@ -37,11 +41,17 @@ impl Check {
     pub(super) fn checked(&self) -> u32 {
         self.next - self.under_way
     }
+
+    /// Of those, pieces that were read.
+    pub(super) fn hashed(&self) -> u32 {
+        self.hashed
+    }
 }
 
 impl Torrent {
     pub(super) fn begin_check(&mut self, shared: &mut Shared) {
         self.check = Check::default();
+        self.checkpoints.rest();
         shared.submit(self.id, Purpose::Stat, Operation::Stat { torrent: self.id });
     }
 
@@ -67,7 +77,14 @@ impl Torrent {
         while self.check.next < total && (self.check.under_way as usize) < shared.config.check_parallelism {
             let piece = PieceIndex(self.check.next);
             self.check.next += 1;
-            if !self.pieces.have().get(piece) && self.might_be_on_disk(piece) {
+            if self.pieces.have().get(piece) || !self.might_be_on_disk(piece) {
+                continue;
+            }
+            let known = self.checkpoints.knows(&self.metainfo.layout, piece, &self.check.files);
+            if known == Some(true) {
+                self.pieces.set_have(piece);
+                self.picker.remove(piece);
+            } else if known.is_none() {
                 self.check.under_way += 1;
                 let (torrent, len) = (self.id, self.metainfo.layout.len_of(piece));
                 let operation = Operation::Hash { torrent, piece, begin: 0, len, hash: Default::default(), last: true };
@@ -95,6 +112,8 @@ impl Torrent {
         hash: Result<Hashed, DiskFault>,
     ) {
         self.check.under_way -= 1;
+        self.check.hashed += 1;
+        self.check.hashed_bytes += u64::from(self.metainfo.layout.len_of(piece));
         match hash {
             Ok(Hashed::Finished(digest)) if digest == self.metainfo.digest_of(piece) => {
                 self.pieces.set_have(piece);
@@ -155,6 +174,14 @@ impl Torrent {
     /// The disk is ready: find peers.
     fn run(&mut self, now: Instant, shared: &mut Shared) {
         self.state = TorrentState::Downloading;
+        let (found, hashed_bytes) = (core::mem::take(&mut self.check.files), self.check.hashed_bytes);
+        let layout = self.metainfo.layout.files().iter();
+        let prepared = layout.zip(&found).enumerate().filter(|(_, (file, stat))| match stat {
+            Some(stat) => stat.len > file.len,
+            None => file.len == 0 && !file.pad,
+        });
+        let prepared: BTreeSet<FileIndex> = prepared.map(|(i, _)| FileIndex(i as u32)).collect();
+        self.begin_checkpoints(now, shared, found, hashed_bytes, prepared);
         self.start_announcing(now, shared);
         if self.pieces.is_complete() {
             self.completed(now, shared);

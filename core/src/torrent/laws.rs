@@ -138,6 +138,7 @@ impl Torrent {
         let mut stores: BTreeMap<PieceIndex, (u32, u32)> = BTreeMap::new();
         let (mut checks, mut preparing) = (0, 0);
         let mut evidence = Vec::new();
+        let mut steps = vec![];
         let mut awaited = self.announcer.requests();
         for purpose in shared.purposes_of(self.id) {
             match purpose {
@@ -153,6 +154,7 @@ impl Torrent {
                 Purpose::Truncate | Purpose::Prepare => preparing += 1,
                 // An answer that comes too late belongs to no reading.
                 Purpose::Evidence { piece, id } => evidence.push((piece, id)),
+                Purpose::Checkpoint(step) => steps.push(step),
                 Purpose::Stat | Purpose::Sync | Purpose::Announce(_) => {}
             }
         }
@@ -165,6 +167,7 @@ impl Torrent {
         assert_eq!(self.check.under_way(), (checks, preparing), "operations of the check equal a recount");
         let exhibits = |reading| evidence.iter().filter(|exhibit| **exhibit == reading).count();
         assert!(self.blame.readings().all(|reading| exhibits(reading) == 1), "evidence is read one exhibit at a time");
+        assert_eq!(steps, Vec::from_iter(self.checkpoints.step()), "a checkpoint has one operation under way");
         let is_under_way = |request| shared.purposes_of(self.id).any(|purpose| purpose == Purpose::Announce(request));
         assert!(awaited.all(is_under_way), "an announce waits for what is under way");
     }

@@ -1,11 +1,12 @@
 //! One torrent: where the machines of floor 3 and the peers meet.
 //!
-//! Each file beside this one is a part of the torrent's life: `check` (what is on disk), `links` (connections), `receive` (bytes in),
-//! `request` (what to ask for), `store` (blocks to disk, verdicts), `evidence` (who sent bad ones), `upload` (what to give), `tracking`
-//! (announces); `laws` (what holds between any two events).
+//! Each file beside this one is a part of the torrent's life: `check` (what is on disk), `checkpoint` (resume data), `links` (connections),
+//! `receive` (bytes in), `request` (what to ask for), `store` (blocks to disk, verdicts), `evidence` (who sent bad ones), `upload` (what to
+//! give), `tracking` (announces); `laws` (what holds between any two events).
 //! Every method takes the time and what torrents share; none looks at a clock or at another torrent.
 
 mod check;
+mod checkpoint;
 mod evidence;
 mod laws;
 mod links;
@@ -19,6 +20,7 @@ mod upload;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub(crate) use checkpoint::Step;
 pub(crate) use shared::{Purpose, Shared};
 
 use crate::action::Notice;
@@ -34,6 +36,7 @@ use crate::peer::{Peer, Stage};
 use crate::picker::Picker;
 use crate::pieces::Pieces;
 use crate::rate::Rate;
+use crate::resume::ResumeData;
 use crate::rng::{Rng, Seed, Stream};
 use crate::time::{Duration, Instant};
 use crate::view::{PeerView, TorrentState, TorrentView};
@@ -52,6 +55,7 @@ pub(crate) struct Torrent {
     state: TorrentState,
     check_only: bool,
     check: check::Check,
+    checkpoints: checkpoint::Checkpoints,
     pieces: Pieces,
     picker: Picker,
     picker_rng: Rng,
@@ -81,7 +85,18 @@ pub(crate) struct Torrent {
 impl Torrent {
     /// A torrent at its beginning; the look at the disk is under way.
     pub(crate) fn add(now: Instant, shared: &mut Shared, seed: &Seed, add: AddTorrent) -> Self {
-        let AddTorrent { torrent: id, metainfo, extra_trackers, peers, check_only } = add;
+        let AddTorrent { torrent: id, metainfo, extra_trackers, peers, check_only, resume, force_check } = add;
+        let resume = resume.map(|bytes| ResumeData::parse(&bytes, metainfo.info_hash, &metainfo.layout));
+        let is_believed = matches!(resume, Some(Ok(_))) && !force_check && !check_only;
+        let resume = match resume {
+            Some(Ok(data)) => data,
+            other => {
+                if let Some(Err(error)) = other {
+                    shared.notify(Notice::ResumeRefused { torrent: id, error });
+                }
+                ResumeData::new(metainfo.info_hash, &metainfo.layout)
+            }
+        };
         let mut candidates = Candidates::new(Rng::new(seed, Stream::Candidates, id.0));
         for addr in peers {
             candidates.add(now, addr, Source::Hand);
@@ -92,6 +107,7 @@ impl Torrent {
             state: TorrentState::Checking,
             check_only,
             check: check::Check::default(),
+            checkpoints: checkpoint::Checkpoints::new(resume, is_believed, &shared.config),
             pieces: Pieces::new(metainfo.layout.clone()),
             picker: Picker::new(metainfo.layout.piece_count()),
             picker_rng: Rng::new(seed, Stream::Picker, id.0),
@@ -133,6 +149,7 @@ impl Torrent {
         // Pieces that are here are still brought to the disk; of the others nothing would be kept.
         self.lose_held(shared, |open| !open.is_here());
         self.stop_announcing(now, shared);
+        self.note_totals(now);
     }
 
     /// An operation of this torrent has ended.
@@ -151,6 +168,11 @@ impl Torrent {
                 self.handle_evidence(now, shared, (piece, id), hash);
             }
             (Purpose::Sync, Outcome::Sync(result)) => self.handle_synced(now, shared, result),
+            (Purpose::Checkpoint(Step::Sync), Outcome::Sync(result)) => {
+                self.handle_checkpoint_synced(now, shared, result);
+            }
+            (Purpose::Checkpoint(Step::Look), Outcome::Stat(stat)) => self.handle_looked(now, shared, stat),
+            (Purpose::Checkpoint(Step::Save), Outcome::SaveResume(result)) => self.handle_saved(now, shared, result),
             (Purpose::Announce(request), outcome) => self.handle_announce_done(now, shared, request, outcome),
             (purpose, outcome) => panic!("the driver answered {purpose:?} with {outcome:?}"),
         }
@@ -168,13 +190,19 @@ impl Torrent {
             self.rechoke(now, shared);
             self.retry_disk(now, shared);
             self.request_more_peers(now, shared);
+            self.note_totals(now);
         }
+        self.checkpoint_when_due(now, shared);
         self.fill_dials(now, shared);
         self.fill_all_requests(now, shared);
     }
 
     /// When [`Torrent::handle_tick`] is due.
     pub(crate) fn next_tick(&self) -> Option<Instant> {
+        self.next_look_at_peers().into_iter().chain(self.next_checkpoint()).min()
+    }
+
+    fn next_look_at_peers(&self) -> Option<Instant> {
         let rates_live = self.downloaded.per_second() > 0 || self.uploaded.per_second() > 0;
         if !self.peers.is_empty() || self.trouble.is_some() || rates_live {
             return Some(self.last_tick + TICK);
@@ -237,6 +265,7 @@ impl Torrent {
             pieces: self.metainfo.layout.piece_count(),
             have: self.pieces.have().count(),
             checked: self.check.checked(),
+            hashed: self.check.hashed(),
             total_bytes: self.metainfo.layout.total_len(),
             have_bytes: self.pieces.have_bytes(),
             downloaded_bytes: self.ledger.total(),
@@ -244,6 +273,9 @@ impl Torrent {
             ledger: self.ledger,
             failed_pieces: self.failed_pieces,
             uploaded_bytes: self.uploaded.total(),
+            total_downloaded_bytes: self.total_downloaded_bytes(),
+            total_uploaded_bytes: self.total_uploaded_bytes(),
+            checkpoints: self.checkpoints.saves(),
             down_rate: self.downloaded.per_second(),
             up_rate: self.uploaded.per_second(),
             peers: live().count() as u32,

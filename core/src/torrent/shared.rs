@@ -1,5 +1,6 @@
 //! What all torrents of an engine share: settings, the block pool, limits, and the queues of actions and operations.
 
+use super::Step;
 use crate::action::{Action, CloseReason, Notice, Operation};
 use crate::announce::RequestId;
 use crate::bans::Bans;
@@ -8,6 +9,7 @@ use crate::block::BlockPool;
 use crate::config::Config;
 use crate::id::{ConnId, OpId, PeerId, PieceIndex, TorrentId};
 use crate::peer::{Peer, READ_GRANT_BYTES};
+use crate::time::Instant;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -46,6 +48,8 @@ pub(crate) enum Purpose {
     },
     /// The whole torrent to stable storage.
     Sync,
+    /// Resume data.
+    Checkpoint(Step),
     /// The announcer's.
     Announce(RequestId),
 }
@@ -79,11 +83,13 @@ pub(crate) struct Shared {
     syncing: u32,
     next_op: u64,
     next_conn: u64,
+    /// The wall clock at a moment of ours.
+    clock: (Instant, u64),
 }
 
 impl Shared {
     /// Nothing under way.
-    pub(crate) fn new(config: Config, peer_id: PeerId) -> Self {
+    pub(crate) fn new(config: Config, peer_id: PeerId, clock: (Instant, u64)) -> Self {
         let pool = BlockPool::new(config.pool_blocks);
         Shared {
             config,
@@ -101,7 +107,14 @@ impl Shared {
             syncing: 0,
             next_op: 0,
             next_conn: 0,
+            clock,
         }
+    }
+
+    /// Seconds since 1970.
+    pub(crate) fn unix_s(&self, now: Instant) -> u64 {
+        let (start, unix_s) = self.clock;
+        unix_s.saturating_add(now.since(start).as_secs())
     }
 
     /// Begins an operation.
@@ -217,7 +230,7 @@ mod tests {
     #[test]
     fn each_law_is_seen_to_be_broken() {
         let intact = || {
-            let mut shared = Shared::new(Config::default(), PeerId([0; 20]));
+            let mut shared = Shared::new(Config::default(), PeerId([0; 20]), (Instant::ZERO, 0));
             let torrent = TorrentId(1);
             shared.submit(torrent, Purpose::Sync, Operation::Sync { torrent });
             shared

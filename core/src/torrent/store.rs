@@ -23,10 +23,14 @@ impl Torrent {
         let torrent = self.id;
         while let Some(store) = self.pieces.update(piece, |open| open.next_store(spill)).flatten() {
             let (purpose, operation) = match store {
-                Store::Absorb { first, blocks, hash, last } => (
-                    Purpose::Absorb { piece, first, hashing: hash.is_some() },
-                    Operation::Absorb { torrent, piece, begin: first * BLOCK_LEN, blocks, hash, last },
-                ),
+                Store::Absorb { first, blocks, hash, last } => {
+                    let begin = first * BLOCK_LEN;
+                    self.note_written(piece, begin, blocks.iter().map(|block| block.len() as u32).sum());
+                    (
+                        Purpose::Absorb { piece, first, hashing: hash.is_some() },
+                        Operation::Absorb { torrent, piece, begin, blocks, hash, last },
+                    )
+                }
                 Store::ReadBack { first, count, hash, last } => {
                     let begin = first * BLOCK_LEN;
                     let len = (count * BLOCK_LEN).min(self.metainfo.layout.len_of(piece) - begin);
@@ -74,6 +78,7 @@ impl Torrent {
         written: Result<(), DiskFault>,
     ) {
         let count = blocks.len() as u32;
+        self.note_written(piece, first * BLOCK_LEN, blocks.iter().map(|block| block.len() as u32).sum());
         blocks.into_iter().for_each(|block| shared.pool.give_back(block));
         self.pieces.update(piece, |open| open.absorbed(first, count, hash, hashing, written.is_ok()));
         if let Err(fault) = written {
@@ -123,6 +128,7 @@ impl Torrent {
         self.blame.piece_verified(now, piece, self.metainfo.digest_of(piece));
         self.read_evidence(shared, piece);
         self.downloaded_any = true;
+        self.checkpoints.verified(now, u64::from(self.metainfo.layout.len_of(piece)));
         shared.notify(Notice::PieceVerified { torrent: self.id, piece });
         if self.state != TorrentState::Stopped {
             self.tell_have(now, shared, piece);
@@ -191,7 +197,10 @@ impl Torrent {
         match result {
             Ok(()) if self.state == TorrentState::Downloading => self.completed(now, shared),
             Ok(()) => {}
-            Err(fault) => self.troubled(now, shared, fault),
+            Err(fault) => {
+                self.sync_failed();
+                self.troubled(now, shared, fault);
+            }
         }
     }
 
@@ -202,6 +211,7 @@ impl Torrent {
             return;
         }
         self.complete_announced = true;
+        self.checkpoints.completed(now, shared.unix_s(now), self.downloaded_any);
         shared.notify(Notice::Complete { torrent: self.id, downloaded: self.downloaded_any });
         if self.downloaded_any {
             self.announce_completed(now, shared);

@@ -130,6 +130,10 @@ pub(crate) const BREACHES: &[Breach] = &[
     ("operations of the check equal a recount", |torrent, shared| {
         shared.submit(torrent.id, Purpose::Prepare, Operation::Sync { torrent: torrent.id });
     }),
+    ("a checkpoint has one operation under way", |torrent, shared| {
+        let purpose = Purpose::Checkpoint(Step::Sync);
+        shared.submit(torrent.id, purpose, Operation::Sync { torrent: torrent.id });
+    }),
     ("an announce waits for what is under way", |torrent, shared| {
         replace_operations(torrent, shared, |purpose| Some(purpose).filter(|p| !matches!(p, Purpose::Announce(_))));
     }),
@@ -138,6 +142,11 @@ pub(crate) const BREACHES: &[Breach] = &[
 ];
 
 impl Torrent {
+    /// A checkpoint is wanted, although nothing was verified.
+    pub(crate) fn touch_checkpoint(&mut self, now: Instant) {
+        self.checkpoints.verified(now, 0);
+    }
+
     /// A block that some peer has, that is not here and that nobody was asked for.
     pub(crate) fn find_unasked(&self) -> Option<(PieceIndex, u32)> {
         let lacking = (0..self.metainfo.layout.piece_count()).map(PieceIndex).filter(|p| !self.pieces.have().get(*p));

@@ -94,8 +94,8 @@ impl Torrent {
 
     fn announce(&mut self, now: Instant, shared: &mut Shared, event: AnnounceEvent<'_>) {
         let totals = Totals {
-            uploaded: self.uploaded.total(),
-            downloaded: self.ledger.verified,
+            uploaded: self.total_uploaded_bytes(),
+            downloaded: self.total_downloaded_bytes(),
             left: self.metainfo.layout.total_len() - self.pieces.have_bytes(),
         };
         self.announcer.handle(now, totals, event);

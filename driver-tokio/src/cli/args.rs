@@ -97,6 +97,15 @@ pub(crate) struct RunArgs {
     /// given up at once.
     #[arg(long, value_name = "SECONDS")]
     pub(crate) peer_timeout: Option<u64>,
+    /// Where to keep resume data [default: $XDG_STATE_HOME/sameseed]
+    #[arg(long, value_name = "DIR", conflicts_with = "no_resume")]
+    pub(crate) resume_dir: Option<PathBuf>,
+    /// Keep no resume data: the next start reads everything
+    #[arg(long)]
+    pub(crate) no_resume: bool,
+    /// Read all that is there, also what has not changed
+    #[arg(long, alias = "check-integrity")]
+    pub(crate) force_check: bool,
     /// Print one JSON object per line on standard output instead of progress
     #[arg(long)]
     pub(crate) json: bool,

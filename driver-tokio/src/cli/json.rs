@@ -34,6 +34,8 @@ pub(crate) enum Line {
         have_pieces: u32,
         /// Pieces looked at, while checking.
         checked_pieces: u32,
+        /// Of those, pieces that were read: the others are known from resume data, or not there.
+        hashed_pieces: u32,
         total_bytes: u64,
         have_bytes: u64,
         downloaded_bytes: u64,
@@ -47,6 +49,10 @@ pub(crate) enum Line {
         corrupt_bytes: u64,
         lost_bytes: u64,
         uploaded_bytes: u64,
+        /// Verified, in this session and those before.
+        total_downloaded_bytes: u64,
+        /// Uploaded, in this session and those before.
+        total_uploaded_bytes: u64,
         down_rate: u64,
         up_rate: u64,
         peers: u32,
@@ -87,6 +93,10 @@ pub(crate) enum Line {
     TrackerFailed { url: String, reason: String },
     /// The disk refused.
     DiskTrouble { path: String, kind: String, detail: String },
+    /// The resume data is of no use: everything is checked.
+    ResumeRefused { reason: String },
+    /// Resume data cannot be saved; it is tried again.
+    ResumeTrouble { path: String, kind: String, detail: String },
     /// The torrent was not added: it is there already, or everything is stopping.
     Refused,
     /// All has stopped in good order.
@@ -115,6 +125,7 @@ impl From<&TorrentView> for Line {
             pieces: view.pieces,
             have_pieces: view.have,
             checked_pieces: view.checked,
+            hashed_pieces: view.hashed,
             total_bytes: view.total_bytes,
             have_bytes: view.have_bytes,
             downloaded_bytes: view.downloaded_bytes,
@@ -127,6 +138,8 @@ impl From<&TorrentView> for Line {
             corrupt_bytes: view.ledger.corrupt,
             lost_bytes: view.ledger.lost,
             uploaded_bytes: view.uploaded_bytes,
+            total_downloaded_bytes: view.total_downloaded_bytes,
+            total_uploaded_bytes: view.total_uploaded_bytes,
             down_rate: view.down_rate,
             up_rate: view.up_rate,
             peers: view.peers,
@@ -161,6 +174,12 @@ impl From<&Notice> for Line {
                 Line::TrackerFailed { url: clean(url), reason: clean(&reason.to_string()) }
             }
             Notice::DiskTrouble { fault, .. } => Line::DiskTrouble {
+                path: clean(&fault.path),
+                kind: fault.kind.to_string(),
+                detail: clean(&fault.detail),
+            },
+            Notice::ResumeRefused { error, .. } => Line::ResumeRefused { reason: clean(&error.to_string()) },
+            Notice::ResumeTrouble { fault, .. } => Line::ResumeTrouble {
                 path: clean(&fault.path),
                 kind: fault.kind.to_string(),
                 detail: clean(&fault.detail),
@@ -253,7 +272,7 @@ mod tests {
         assert!(lines.iter().all(|line| !line.contains('\n') && line.starts_with(r#"{"event":""#)));
         insta::assert_snapshot!(lines.join("\n"), @r##"
         {"event":"started","name":"x","info_hash":"abababababababababababababababababababab","total_bytes":10,"pieces":1,"files":1,"dir":".","listen_port":6881}
-        {"event":"status","state":"downloading","pieces":3136,"have_pieces":1568,"checked_pieces":3136,"total_bytes":822083584,"have_bytes":411041792,"downloaded_bytes":400000000,"wasted_bytes":16384,"verified_bytes":399900000,"undecided_bytes":83616,"duplicate_bytes":16384,"unrequested_bytes":0,"late_bytes":0,"corrupt_bytes":0,"lost_bytes":0,"uploaded_bytes":0,"down_rate":5500000,"up_rate":0,"peers":12,"seeds":3,"candidates":40,"eta_s":75}
+        {"event":"status","state":"downloading","pieces":3136,"have_pieces":1568,"checked_pieces":3136,"hashed_pieces":12,"total_bytes":822083584,"have_bytes":411041792,"downloaded_bytes":400000000,"wasted_bytes":16384,"verified_bytes":399900000,"undecided_bytes":83616,"duplicate_bytes":16384,"unrequested_bytes":0,"late_bytes":0,"corrupt_bytes":0,"lost_bytes":0,"uploaded_bytes":0,"total_downloaded_bytes":300000000,"total_uploaded_bytes":0,"down_rate":5500000,"up_rate":0,"peers":12,"seeds":3,"candidates":40,"eta_s":75}
         {"event":"checked","have_pieces":3}
         {"event":"piece_verified","piece":7}
         {"event":"piece_failed","piece":7}

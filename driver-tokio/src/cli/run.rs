@@ -14,7 +14,7 @@ use sameseed_core::view::{TorrentState, TorrentView};
 use std::fs;
 use std::io;
 use std::num::NonZero;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
@@ -64,6 +64,7 @@ async fn start(args: &RunArgs) -> Result<Session, Failure> {
         let mut config = SessionConfig::from_system().map_err(|error| Failure::new(Exit::Other, error.to_string()))?;
         config.port = Some(port);
         config.bind = args.bind;
+        config.resume_dir = resume_dir(args);
         config.engine.shutdown_timeout = SHUTDOWN_TIMEOUT;
         config.engine.check_parallelism = 2 * std::thread::available_parallelism().map_or(1, NonZero::get);
         let disk = FileDisk::new()
@@ -90,6 +91,16 @@ async fn start(args: &RunArgs) -> Result<Session, Failure> {
     Err(Failure::new(Exit::Usage, format!("{what}; --listen-port takes another one, or a range")))
 }
 
+/// Where resume files go: what was asked for, else the place for state of the XDG base directory specification, else nowhere.
+fn resume_dir(args: &RunArgs) -> Option<PathBuf> {
+    if args.no_resume {
+        return None;
+    }
+    let folder = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let state = || folder("XDG_STATE_HOME").or_else(|| Some(folder("HOME")?.join(".local/state")));
+    args.resume_dir.clone().or_else(|| Some(state()?.join("sameseed")))
+}
+
 /// Adds the torrent and follows it to its end.
 async fn follow(
     session: &Session,
@@ -107,6 +118,7 @@ async fn follow(
         .add(AddTorrentOptions {
             peers: args.peers.clone(),
             extra_trackers: args.trackers.clone(),
+            force_check: args.force_check,
             ..AddTorrentOptions::new(metainfo, &args.dir)
         })
         .await

@@ -9,6 +9,7 @@ use crate::gauge::TaskGauge;
 use crate::link;
 use crate::net::{Listener, Net, Udp};
 use crate::notice::Board;
+use crate::resume_file;
 use crate::session::{Request, SessionConfig, StartError};
 use crate::shared::{Machine, Shared, UdpQueue};
 use sameseed_core::action::{Action, Destination, TxBatch};
@@ -19,6 +20,7 @@ use sameseed_core::time::{Duration, Instant};
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -55,6 +57,7 @@ pub struct Driver<N: Net, D: Disk> {
     sockets: Vec<N::Udp>,
     port: u16,
     shutdown_timeout: Duration,
+    resume_dir: Option<PathBuf>,
     board: Arc<Board>,
     /// Declared last, so that a handle that waits for the end sees everything else gone.
     inbox: mpsc::Receiver<Request>,
@@ -74,7 +77,8 @@ impl<N: Net, D: Disk> Driver<N, D> {
         inbox: mpsc::Receiver<Request>,
         board: Arc<Board>,
     ) -> Result<Self, StartError> {
-        let SessionConfig { mut engine, bind, port, seed, unix_time_s } = config;
+        let SessionConfig { mut engine, bind, port, seed, unix_time_s, resume_dir } = config;
+        engine.keep_resume |= resume_dir.is_some();
         let listeners = match port {
             Some(port) => listen(&net, bind, port).await?,
             None => Vec::new(),
@@ -90,7 +94,7 @@ impl<N: Net, D: Disk> Driver<N, D> {
         let source = bind.filter(|ip| !ip.is_unspecified());
         let machine = Engine::new(engine, seed, clock.now(), unix_time_s);
         let shared = Shared::new(machine, clock, net, disk, source, board.clone());
-        Ok(Driver { shared, listeners, sockets, port, shutdown_timeout, board, inbox })
+        Ok(Driver { shared, listeners, sockets, port, shutdown_timeout, resume_dir, board, inbox })
     }
 
     /// The port that is listened on; 0 when none is.
@@ -113,12 +117,12 @@ impl<N: Net, D: Disk> Driver<N, D> {
     /// # Panics
     /// When a law of the engine or of a task is broken: the panic is passed on.
     pub async fn run(self) {
-        let Driver { shared, listeners, sockets, shutdown_timeout, board, mut inbox, port: _ } = self;
+        let Driver { shared, listeners, sockets, shutdown_timeout, resume_dir, board, mut inbox, port: _ } = self;
         let tasks = LocalSet::new();
         tasks
             .run_until(async {
                 start_tasks(&shared, listeners, sockets);
-                Turn::new(&shared, &mut inbox, shutdown_timeout).await;
+                Turn::new(&shared, &mut inbox, shutdown_timeout, resume_dir).await;
                 end_tasks(&shared).await;
             })
             .await;
@@ -254,6 +258,7 @@ struct Turn<'a, M, N, D> {
     shared: &'a Rc<RefCell<Shared<M, N, D>>>,
     inbox: &'a mut mpsc::Receiver<Request>,
     shutdown_timeout: Duration,
+    resume_dir: Option<PathBuf>,
     /// Set once the engine was told to stop: then the driver ends, whatever the engine does.
     deadline: Option<Pin<Box<Sleep>>>,
     timer: Pin<Box<Sleep>>,
@@ -266,9 +271,10 @@ impl<'a, M: Machine, N: Net, D: Disk> Turn<'a, M, N, D> {
         shared: &'a Rc<RefCell<Shared<M, N, D>>>,
         inbox: &'a mut mpsc::Receiver<Request>,
         shutdown_timeout: Duration,
+        resume_dir: Option<PathBuf>,
     ) -> Self {
         let timer = Box::pin(sleep(Duration::ZERO));
-        Turn { shared, inbox, shutdown_timeout, deadline: None, timer, done: Vec::new(), torrents: 0 }
+        Turn { shared, inbox, shutdown_timeout, resume_dir, deadline: None, timer, done: Vec::new(), torrents: 0 }
     }
 }
 
@@ -331,13 +337,16 @@ impl<M: Machine, N: Net, D: Disk> Turn<'_, M, N, D> {
                 let torrent = TorrentId(self.torrents);
                 self.torrents += 1;
                 let layout = Arc::new(options.metainfo.layout.clone());
-                shared.disk.register(torrent, Storage { root: options.dir, layout });
+                let resume = self.resume_dir.as_ref().map(|dir| resume_file::path(dir, options.metainfo.info_hash));
+                shared.disk.register(torrent, Storage { root: options.dir, layout, resume });
                 shared.tell(Event::Command(Command::Add(Box::new(AddTorrent {
                     torrent,
                     metainfo: options.metainfo,
                     extra_trackers: options.extra_trackers,
                     peers: options.peers,
                     check_only: options.check_only,
+                    resume: options.resume,
+                    force_check: options.force_check,
                 }))));
                 let _ = reply.send(torrent);
             }

@@ -195,7 +195,7 @@ fn drive<F: Future<Output = ()>>(
         start_tasks(&shared, Vec::new(), Vec::new());
         tokio::join!(
             async {
-                Turn::new(&shared, &mut inbox, Duration::from_secs(4)).await;
+                Turn::new(&shared, &mut inbox, Duration::from_secs(4), None).await;
                 end_tasks(&shared).await;
             },
             async {

@@ -139,7 +139,11 @@ impl Place {
             };
             stats.push(match stat {
                 Ok(stat) if FileType::from_raw_mode(stat.st_mode).is_file() => {
-                    Some(FileStat { len: u64::try_from(stat.st_size).unwrap_or(0), mtime_unix_s: stat.st_mtime })
+                    let nanos = i64::try_from(stat.st_mtime_nsec).unwrap_or(0);
+                    Some(FileStat {
+                        len: u64::try_from(stat.st_size).unwrap_or(0),
+                        mtime_unix_ns: stat.st_mtime.saturating_mul(1_000_000_000).saturating_add(nanos),
+                    })
                 }
                 Ok(_) => return Err(self.fault(FileIndex(i as u32), Errno::LOOP.into())),
                 Err(Errno::NOENT) => None,
@@ -184,7 +188,7 @@ impl Place {
         Ok(fd.into())
     }
 
-    /// A file was written to; the next sync covers it. Called after the write, so that a sync that runs meanwhile does not take the
+    /// A file was written to, or its contents relied upon; the next sync covers it. Called after the write, so that a sync that runs meanwhile does not take the
     /// mark away unearned.
     pub(super) fn mark_written(&self, file: FileIndex) {
         lock(&self.unsynced).files.insert(file);
@@ -203,7 +207,16 @@ impl Place {
 
     fn sync_all(&self, files: &Files, unsynced: &mut Unsynced) -> Result<(), DiskFault> {
         while let Some(&file) = unsynced.files.first() {
-            files.open(self, file, Purpose::Read)?.sync_data().map_err(|error| self.fault(file, error))?;
+            let opened = files.open(self, file, Purpose::Read);
+            if opened.as_ref().is_err_and(|fault| fault.kind == DiskFaultKind::NotFound) {
+                // Told this once; what is gone cannot be brought to stable storage the next time either.
+                unsynced.files.pop_first();
+            }
+            match opened?.sync_data() {
+                // A file system without this operation, or one that nothing can be written to.
+                Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::INVAL | Errno::ROFS)) => {}
+                result => result.map_err(|error| self.fault(file, error))?,
+            }
             unsynced.files.pop_first();
         }
         while let Some(path) = unsynced.folders.first() {
@@ -264,7 +277,7 @@ impl<'a> Folders<'a> {
     }
 }
 
-fn fault(path: PathBuf, error: io::Error) -> DiskFault {
+pub(super) fn fault(path: PathBuf, error: io::Error) -> DiskFault {
     let kind = match error.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::NOSPC | Errno::DQUOT) => DiskFaultKind::Full,
         Some(Errno::ACCESS | Errno::PERM | Errno::ROFS) => DiskFaultKind::Denied,

@@ -32,7 +32,8 @@ fn bench_at(dir: TempDir, root: &Path, files: &[(&str, u64, bool)]) -> Bench {
     let layout =
         Layout::new(files.iter().map(|(path, len, pad)| (split(path), *len, *pad)).collect(), PIECE_LEN).unwrap();
     let mut disk = FileDisk::with_threads(2).unwrap();
-    disk.register(TORRENT, Storage { root: root.into(), layout: Arc::new(layout) });
+    let resume = Some(dir.path().join("state/x.fastresume"));
+    disk.register(TORRENT, Storage { root: root.into(), layout: Arc::new(layout), resume });
     Bench { dir, disk }
 }
 
@@ -144,7 +145,39 @@ async fn a_piece_over_three_files_is_written_hashed_and_read_back() {
     let Outcome::Stat(Ok(stats)) = bench.run(Operation::Stat { torrent: TORRENT }).await else { panic!() };
     let lens: Vec<_> = stats.iter().map(|stat| stat.map(|stat| stat.len)).collect();
     assert_eq!(lens, [Some(1000), Some(0), Some(30_001), Some(u64::from(PIECE_LEN) - 31_001)]);
-    assert!(stats[0].unwrap().mtime_unix_s > 1_600_000_000);
+    assert!(stats[0].unwrap().mtime_unix_ns > 1_600_000_000_000_000_000);
+}
+
+#[tokio::test]
+async fn a_write_changes_the_mtime_by_less_than_a_second_and_resume_data_goes_to_its_file() {
+    let mut bench = bench(&[("a", 100, false)]);
+    bench.prepare().await;
+    let mut times = Vec::new();
+    for _ in 0..2 {
+        assert_eq!(bench.absorb(0, 100).await.2, Ok(()));
+        let Outcome::Stat(Ok(stats)) = bench.run(Operation::Stat { torrent: TORRENT }).await else { panic!() };
+        times.push(stats[0].unwrap().mtime_unix_ns);
+        // The clock of most file systems moves every few milliseconds.
+        std::thread::sleep(std::time::Duration::from_millis(30));
+    }
+    assert!(times[0] < times[1], "{times:?}");
+    let save = Operation::SaveResume { torrent: TORRENT, bytes: b"data".to_vec() };
+    assert!(matches!(bench.run(save).await, Outcome::SaveResume(Ok(()))));
+    assert_eq!(std::fs::read(bench.dir.path().join("state/x.fastresume")).unwrap(), b"data");
+}
+
+#[tokio::test]
+async fn a_file_that_is_gone_fails_one_sync_and_not_all_that_follow() {
+    let mut bench = bench(&[("a", 100, false)]);
+    bench.prepare().await;
+    assert_eq!(bench.absorb(0, 100).await.2, Ok(()));
+    std::fs::remove_file(bench.root().join("a")).unwrap();
+    bench.disk.pool.files.forget_handles(TORRENT);
+    let outcomes =
+        [bench.run(Operation::Sync { torrent: TORRENT }).await, bench.run(Operation::Sync { torrent: TORRENT }).await];
+    assert!(
+        matches!(&outcomes, [Outcome::Sync(Err(fault)), Outcome::Sync(Ok(()))] if fault.kind == DiskFaultKind::NotFound)
+    );
 }
 
 #[tokio::test]

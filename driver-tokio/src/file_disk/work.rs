@@ -1,7 +1,8 @@
 //! What one thread of the disk does with one operation. Buffers come home in every outcome.
 
-use super::files::{Files, Place, Purpose};
+use super::files::{Files, Place, Purpose, fault};
 use crate::disk::ReadRequest;
+use crate::resume_file;
 use rustix::io::Errno;
 use sameseed_core::action::Operation;
 use sameseed_core::block::Block;
@@ -58,6 +59,9 @@ impl<'a> Worker<'a> {
                     .and_then(|place| place.sync(self.files))
                     .inspect_err(|_| self.files.forget_handles(torrent)),
             ),
+            Operation::SaveResume { torrent, bytes } => {
+                Outcome::SaveResume(self.files.place(torrent).and_then(|place| save_resume(&place, &bytes)))
+            }
             Operation::Truncate { torrent, file, len } => {
                 Outcome::Truncate(self.files.place(torrent).and_then(|place| self.truncate(&place, file, len)))
             }
@@ -85,6 +89,8 @@ impl<'a> Worker<'a> {
         mut state: HashState,
         last: bool,
     ) -> Result<Hashed, DiskFault> {
+        // A former life of this program may have written it, and died before it was safe.
+        place.storage.layout.spans(piece, begin, len).filter(|span| !span.pad).for_each(|s| place.mark_written(s.file));
         loop {
             let step = len.min(READ_BYTES);
             let chunk = &mut self.scratch[..step as usize];
@@ -107,6 +113,13 @@ impl<'a> Worker<'a> {
         place.mark_written(file);
         result
     }
+}
+
+fn save_resume(place: &Place, bytes: &[u8]) -> Result<(), DiskFault> {
+    let Some(path) = &place.storage.resume else {
+        return Err(fault(place.storage.root.clone(), io::Error::other("there is no place for resume data")));
+    };
+    resume_file::save(path, bytes).map_err(|error| fault(path.clone(), error))
 }
 
 fn hash_blocks(mut state: HashState, blocks: &[Block], last: bool) -> Hashed {

@@ -45,6 +45,9 @@ impl World {
             let disk = self.disk_mut(node);
             disk.writes_left = None;
             (disk.damage.dead, disk.damage.unreadable) = (None, false);
+            // What no mtime tells is found only by who hashes everything.
+            let host = self.host_mut(node);
+            host.force_check = host.disk.damage.ever;
             // Who is stopping, and whose disk was damaged, starts anew: the check must find all that is wrong.
             if self.nodes[node].alive && (self.nodes[node].leaving || self.disk_mut(node).damage.ever) {
                 self.crash(node, Crash::Kept, false, Duration::ZERO);
@@ -71,6 +74,19 @@ impl World {
         }
         host.disk.forget_damage();
         self.faults.count(fault);
+    }
+
+    /// What a crash leaves of a resume file, or somebody puts in its place.
+    pub(super) fn spoil_resume(&mut self, index: NodeIndex) {
+        for fault in [Fault::ResumeOld, Fault::ResumeTorn, Fault::ResumeRot, Fault::ResumeOther, Fault::ResumeLost] {
+            if self.faults.rolls(&mut self.rng, fault)
+                && let Kind::Client(host) = &mut self.nodes[index].kind
+                && host.disk.spoil_resume(fault, &mut self.rng)
+            {
+                self.faults.count(fault);
+                self.note(index, || String::from(fault.name()));
+            }
+        }
     }
 
     fn any_client(&mut self) -> NodeIndex {

@@ -3,13 +3,14 @@
 use crate::content;
 use sameseed_core::event::Hashed;
 use sameseed_core::hash::HashState;
-use sameseed_core::id::{BLOCK_LEN, Digest, PieceIndex};
+use sameseed_core::id::{BLOCK_LEN, Digest, InfoHash, PieceIndex};
 use sameseed_core::layout::Layout;
 use sameseed_core::metainfo::Metainfo;
 
 /// What every disk of a world should hold in the end.
 #[derive(Debug)]
 pub(super) struct Content {
+    info_hash: InfoHash,
     layout: Layout,
     bytes: &'static [u8],
     /// For each piece, the hash before each of its blocks, and its digest.
@@ -32,7 +33,12 @@ impl Content {
             }
             (states, metainfo.digest_of(piece))
         });
-        Content { states: states.collect(), layout, bytes }
+        Content { info_hash: metainfo.info_hash, states: states.collect(), layout, bytes }
+    }
+
+    /// Which torrent it is.
+    pub(super) fn info_hash(&self) -> InfoHash {
+        self.info_hash
     }
 
     /// The cut into pieces and files.

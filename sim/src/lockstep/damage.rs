@@ -3,10 +3,12 @@
 //! It remembers which pieces may be claimed although they are wrong, until the next check of the disk must have found them out.
 
 use super::disk::{Disk, fault};
+use super::faults::Fault;
 use sameseed_core::action::Operation;
 use sameseed_core::event::Outcome;
 use sameseed_core::fault::{DiskFault, DiskFaultKind};
 use sameseed_core::id::PieceIndex;
+use sameseed_core::resume::{FileThen, ResumeData};
 use sameseed_core::rng::Rng;
 use std::collections::BTreeSet;
 
@@ -44,6 +46,11 @@ impl Disk {
         self.damage.unnoticed.contains(&piece) || self.is_piece_right(piece)
     }
 
+    /// Whether a host may write down that it has this piece: it is safe, or was broken unnoticed.
+    pub(super) fn may_be_saved(&self, piece: PieceIndex) -> bool {
+        self.damage.unnoticed.contains(&piece) || self.is_piece_safe(piece)
+    }
+
     fn note_damage(&mut self, from: u64, len: u64) {
         let layout = self.content.layout();
         let piece_len = u64::from(layout.piece_len());
@@ -66,6 +73,59 @@ impl Disk {
     fn set_len(&mut self, file: usize, len: Option<u64>) {
         self.now.lens[file] = len;
         self.synced.lens[file] = len;
+        let spot = self.content.layout().files()[file].clone();
+        self.show_change(spot.offset, spot.len);
+    }
+
+    /// Another program's change shows in the mtime, also after a crash.
+    fn show_change(&mut self, from: u64, len: u64) {
+        self.note_change(from, len);
+        self.synced.mtimes.clone_from(&self.now.mtimes);
+    }
+
+    /// At the next start all damage is found out, except where resume data claims the piece and no size or mtime tells of the damage.
+    pub(super) fn forget_what_shows(&mut self) {
+        let info_hash = self.content.info_hash();
+        let layout = self.content.layout();
+        let resume = self.resume.as_ref().and_then(|bytes| ResumeData::parse(bytes, info_hash, layout).ok());
+        let stats = self.stats();
+        let is_believed = |piece: &PieceIndex| {
+            resume.as_ref().is_some_and(|resume| {
+                let is_unchanged =
+                    |file: usize| resume.files[file] == stats[file].map_or(FileThen::Missing, FileThen::There);
+                let mut spans = layout.spans(*piece, 0, layout.len_of(*piece));
+                resume.have.get(*piece) && spans.all(|span| is_unchanged(span.file.0 as usize))
+            })
+        };
+        let believed: BTreeSet<PieceIndex> = self.damage.unnoticed.iter().copied().filter(is_believed).collect();
+        self.damage.unnoticed = believed;
+    }
+
+    /// The resume file is not what was saved last; `false` when there is none, or none of that kind.
+    pub(super) fn spoil_resume(&mut self, fault: Fault, rng: &mut Rng) -> bool {
+        let Some(bytes) = self.resume.as_mut().filter(|bytes| !bytes.is_empty()) else { return false };
+        match fault {
+            Fault::ResumeLost => self.resume = None,
+            Fault::ResumeTorn => bytes.truncate(rng.below(bytes.len() as u64) as usize),
+            Fault::ResumeRot => {
+                let at = rng.below(bytes.len() as u64) as usize;
+                bytes[at] ^= 1 << rng.below(8);
+            }
+            Fault::ResumeOld => {
+                if self.former_resumes.is_empty() {
+                    return false;
+                }
+                let n = rng.below(self.former_resumes.len() as u64) as usize;
+                *bytes = self.former_resumes[n].clone();
+            }
+            _ => {
+                // Another torrent's of the same size.
+                let key = b"9:info-hash20:";
+                let Some(at) = bytes.windows(key.len()).position(|window| window == key) else { return false };
+                bytes[at + key.len()] ^= 1;
+            }
+        }
+        true
     }
 
     /// Bytes of a stored piece change by themselves; `false` when no piece is stored.
@@ -132,6 +192,7 @@ impl Disk {
         let mut bytes = vec![0; len as usize];
         rng.fill(&mut bytes);
         self.engrave(at, &bytes);
+        self.show_change(at, len);
         self.note_damage(at, len);
         true
     }

@@ -31,6 +31,8 @@ pub(super) struct Image {
     wrong: BTreeMap<u64, Vec<u8>>,
     /// Length of each file; `None` when it does not exist.
     pub(super) lens: Vec<Option<u64>>,
+    /// When each file was changed last, as the file system knows.
+    pub(super) mtimes: Vec<i64>,
 }
 
 /// One torrent's files, all in a row.
@@ -45,6 +47,11 @@ pub struct Disk {
     pub writes_left: Option<u32>,
     /// The first bytes of so many pieces are changed before they are sent: a lying peer.
     pub lie_about_pieces: u32,
+    /// The resume file; what it was before, the oldest first.
+    pub(super) resume: Option<Vec<u8>>,
+    pub(super) former_resumes: Vec<Vec<u8>>,
+    /// Counts changes of files: the clock of their mtimes.
+    clock: i64,
     /// What was broken behind the back of whoever uses it.
     pub(super) damage: Damage,
 }
@@ -66,8 +73,9 @@ impl Disk {
         let layout = content.layout();
         let count = layout.total_len().div_ceil(SECTOR) as usize;
         let lens = layout.files().iter().map(|file| full.then_some(file.len)).collect();
+        let mtimes = vec![0; layout.files().len()];
         let kind = if full { Sector::Right } else { Sector::Zeros };
-        let now = Image { sectors: vec![kind; count], wrong: BTreeMap::new(), lens };
+        let now = Image { sectors: vec![kind; count], wrong: BTreeMap::new(), lens, mtimes };
         Disk {
             content,
             synced: now.clone(),
@@ -75,6 +83,9 @@ impl Disk {
             journal: Vec::new(),
             writes_left: None,
             lie_about_pieces: 0,
+            resume: None,
+            former_resumes: Vec::new(),
+            clock: 0,
             damage: Damage::default(),
         }
     }
@@ -92,16 +103,48 @@ impl Disk {
         self.is_right(layout.start_of(piece), u64::from(layout.len_of(piece)))
     }
 
+    /// Whether a piece would still equal the formula if the power failed now.
+    pub(super) fn is_piece_safe(&self, piece: PieceIndex) -> bool {
+        let layout = self.content.layout();
+        self.is_right_in(&self.synced, layout.start_of(piece), u64::from(layout.len_of(piece)))
+    }
+
+    /// How each file looks now.
+    pub(super) fn stats(&self) -> Vec<Option<FileStat>> {
+        let both = self.now.lens.iter().zip(&self.now.mtimes);
+        both.map(|(len, mtime)| len.map(|len| FileStat { len, mtime_unix_ns: *mtime })).collect()
+    }
+
+    /// The files of this range were changed, by whomever: their mtimes tell.
+    pub(super) fn note_change(&mut self, from: u64, len: u64) {
+        self.clock += 1;
+        let files = self.content.layout().files().iter();
+        for (n, file) in files.enumerate().filter(|(_, file)| file.offset < from + len && from < file.offset + file.len)
+        {
+            self.now.mtimes[n] = self.clock;
+        }
+    }
+
+    /// A file was made or cut.
+    fn note_change_of(&mut self, file: usize) {
+        self.clock += 1;
+        self.now.mtimes[file] = self.clock;
+    }
+
     fn is_right(&self, from: u64, len: u64) -> bool {
+        self.is_right_in(&self.now, from, len)
+    }
+
+    fn is_right_in(&self, image: &Image, from: u64, len: u64) -> bool {
         let sectors = from / SECTOR..(from + len).div_ceil(SECTOR);
         sectors.into_iter().all(|sector| {
             let first = sector * SECTOR;
             let (start, end) = (from.max(first), (from + len).min(first + SECTOR));
             let formula = self.content.range(start, end - start);
-            match self.now.sectors[sector as usize] {
+            match image.sectors[sector as usize] {
                 Sector::Right => true,
                 Sector::Zeros => formula.iter().all(|byte| *byte == 0),
-                Sector::Wrong => formula == &self.now.wrong[&sector][(start - first) as usize..(end - first) as usize],
+                Sector::Wrong => formula == &image.wrong[&sector][(start - first) as usize..(end - first) as usize],
             }
         })
     }
@@ -175,14 +218,13 @@ impl Disk {
     pub fn run(&mut self, operation: Operation, error: Option<DiskFaultKind>, rng: &mut Rng) -> Outcome {
         let plain = error.map_or(Ok(()), |kind| Err(fault(kind)));
         match operation {
-            Operation::Stat { .. } => Outcome::Stat(plain.map(|()| {
-                let stat = |len: &Option<u64>| len.map(|len| FileStat { len, mtime_unix_s: 0 });
-                self.now.lens.iter().map(stat).collect()
-            })),
+            Operation::Stat { .. } => Outcome::Stat(plain.map(|()| self.stats())),
             Operation::Prepare { .. } => {
-                for (file, len) in self.content.layout().files().iter().zip(&mut self.now.lens) {
-                    if file.len == 0 && plain.is_ok() {
-                        *len = len.or(Some(0));
+                let content = self.content.clone();
+                for (n, file) in content.layout().files().iter().enumerate() {
+                    if file.len == 0 && plain.is_ok() && self.now.lens[n].is_none() {
+                        self.now.lens[n] = Some(0);
+                        self.note_change_of(n);
                     }
                 }
                 Outcome::Prepare(plain)
@@ -194,9 +236,17 @@ impl Disk {
                 }
                 Outcome::Sync(plain)
             }
+            Operation::SaveResume { bytes, .. } => {
+                // Also when it is said to have failed the new one may be there: its folder was not synced.
+                if plain.is_ok() || rng.below(2) == 0 {
+                    self.former_resumes.extend(self.resume.replace(bytes));
+                }
+                Outcome::SaveResume(plain)
+            }
             Operation::Truncate { file, len, .. } => {
                 if plain.is_ok() {
                     self.now.lens[file.0 as usize] = Some(len);
+                    self.note_change_of(file.0 as usize);
                 }
                 Outcome::Truncate(plain)
             }
@@ -249,6 +299,7 @@ impl Disk {
             },
         };
         self.write(at, &data[..part]);
+        self.note_change(at, part as u64);
         let right = equal(self.content.range(at, part as u64), &data[..part]);
         self.journal.push((at, part as u64, (!right).then(|| data[..part].to_vec())));
         plain
@@ -288,10 +339,14 @@ impl Disk {
         }
     }
 
-    /// The power fails.
+    /// The program ends; if anything is lost, because the power fails.
     pub fn crash(&mut self, crash: Crash, rng: &mut Rng) {
         if crash != Crash::Kept {
-            self.now = self.synced.clone();
+            let before = std::mem::replace(&mut self.now, self.synced.clone());
+            // Of a file's mtime the last or the one before the last sync is left.
+            for (now, before) in self.now.mtimes.iter_mut().zip(before.mtimes) {
+                *now = if rng.below(2) == 0 { before } else { *now };
+            }
             for (at, len, bytes) in std::mem::take(&mut self.journal) {
                 let data = bytes.unwrap_or_else(|| self.content.range(at, len).to_vec());
                 if crash == Crash::Lost {
@@ -310,11 +365,13 @@ impl Disk {
                 }
             }
         }
-        // What is there after the restart stays there.
-        self.synced = self.now.clone();
-        self.journal.clear();
-        // Whoever looks at it next finds out.
-        self.damage.unnoticed.clear();
+        if crash != Crash::Kept {
+            // What is there after the power came back stays there. The end of a program alone brings nothing to stable storage.
+            self.synced = self.now.clone();
+            self.journal.clear();
+        }
+        // Whoever looks at it next finds out what can be found out.
+        self.forget_what_shows();
     }
 }
 

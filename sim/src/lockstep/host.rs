@@ -53,6 +53,8 @@ pub struct Host {
     pub(super) calm_since: Instant,
     /// What is broken on purpose.
     pub(super) sabotage: Option<Sabotage>,
+    /// The next start hashes everything.
+    pub(super) force_check: bool,
     ticks: (Instant, u32),
 }
 
@@ -62,6 +64,10 @@ const MAX_TICKS_AT_ONCE: u32 = 200;
 const OTHER_OPERATIONS: u32 = 40;
 /// Addresses that a client remembers: more than it connects to in hours.
 const MAX_CANDIDATES: u32 = 3000;
+/// How often resume data is saved: after so long, so many bytes, or so long when only totals have changed.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(2);
+const CHECKPOINT_BYTES: u64 = 100_000;
+const TOTALS_INTERVAL: Duration = Duration::from_secs(20);
 /// Requests under way at one peer.
 const MAX_WINDOW: u32 = 500;
 /// A turn of an upload slot while others wait.
@@ -70,7 +76,12 @@ const TURN: Duration = Duration::from_secs(30);
 const LATE_TURN: Duration = Duration::from_secs(120);
 
 impl Host {
-    pub(super) fn new(seed: [u8; 32], now: Instant, config: Config, disk: Disk, peers: Vec<SocketAddr>) -> Self {
+    pub(super) fn new(seed: [u8; 32], now: Instant, mut config: Config, disk: Disk, peers: Vec<SocketAddr>) -> Self {
+        // Small torrents that are soon complete have their checkpoints too.
+        config.keep_resume = true;
+        config.checkpoint_interval = CHECKPOINT_INTERVAL;
+        config.checkpoint_bytes = CHECKPOINT_BYTES;
+        config.totals_interval = TOTALS_INTERVAL;
         Host {
             engine: Engine::new(config.clone(), seed, now, 1_700_000_000),
             disk,
@@ -92,6 +103,7 @@ impl Host {
             events: 0,
             calm_since: now,
             sabotage: None,
+            force_check: false,
             ticks: (Instant::ZERO, 0),
         }
     }
@@ -118,7 +130,12 @@ impl Host {
             extra_trackers: Vec::new(),
             peers: self.peers.clone(),
             check_only: false,
+            resume: self.disk.resume.clone(),
+            force_check: std::mem::take(&mut self.force_check),
         };
+        if add.force_check {
+            self.disk.damage.unnoticed.clear();
+        }
         self.engine.handle(now + self.skew, Event::Command(Command::Add(Box::new(add))));
     }
 

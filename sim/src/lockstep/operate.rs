@@ -3,11 +3,12 @@
 use super::checks::{Check, broken};
 use super::faults::Fault;
 use super::node::{Kind, NodeIndex};
+use super::sabotage::Sabotage;
 use super::world::{Later, World};
 use sameseed_core::action::{Fetch, Operation};
 use sameseed_core::event::{Event, FetchReply, Outcome};
 use sameseed_core::fault::{DiskFaultKind, LinkFault};
-use sameseed_core::id::OpId;
+use sameseed_core::id::{OpId, PieceIndex};
 use sameseed_core::time::Duration;
 use std::net::{IpAddr, SocketAddr};
 
@@ -65,6 +66,15 @@ impl World {
         let may_stray = index > 0 && error.is_none() && matches!(operation, Operation::Absorb { .. });
         let astray = may_stray && self.strikes(Fault::Misdirected);
         let Kind::Client(host) = &mut self.nodes[index].kind else { return None };
+        if let (Operation::Sync { .. }, Some(Sabotage::SyncsNothing)) = (&operation, host.sabotage) {
+            return Some(Outcome::Sync(Ok(())));
+        }
+        if let Operation::SaveResume { bytes, .. } = &operation {
+            let unsafe_claim = claimed(bytes).find(|piece| !host.disk.may_be_saved(*piece));
+            if let Some(piece) = unsafe_claim {
+                broken(Check::ClaimIsSafe, index, &format!("{piece:?}"));
+            }
+        }
         Some(if astray {
             host.disk.run_astray(operation, &mut self.rng)
         } else {
@@ -138,4 +148,18 @@ impl World {
             self.push(after, Later::Datagram { node: index, life, from: to, bytes });
         }
     }
+}
+
+/// The pieces that resume data claims, read by looking for the key: one byte a piece, bit 0 (libtorrent).
+fn claimed(bytes: &[u8]) -> impl Iterator<Item = PieceIndex> + '_ {
+    let key = b"6:pieces";
+    let after = bytes.windows(key.len()).position(|window| window == key).map_or(bytes.len(), |at| at + key.len());
+    let mut parts = bytes[after..].splitn(2, |byte| *byte == b':');
+    let len = parts.next().and_then(|digits| std::str::from_utf8(digits).ok()?.parse::<usize>().ok()).unwrap_or(0);
+    let pieces = parts.next().unwrap_or_default();
+    (0..)
+        .map(PieceIndex)
+        .zip(&pieces[..len.min(pieces.len())])
+        .filter(|(_, byte)| **byte & 1 == 1)
+        .map(|(piece, _)| piece)
 }

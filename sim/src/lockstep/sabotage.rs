@@ -36,6 +36,7 @@ pub enum Sabotage {
     ClosesTwice,
     SubmitsTwice,
     ForgetsDone,
+    SyncsNothing,
     LosesABlock,
     CountsPiecesTwice,
     CountsReceivedTwice,
@@ -106,7 +107,7 @@ impl Sabotage {
                 vec![action, Action::Notify(Notice::ShutDown)]
             }
             (SwallowsGoodbye, Action::Notify(Notice::ShutDown)) => Vec::new(),
-            (GrowsAFile, Action::Submit { operation: Operation::Sync { torrent }, .. }) => {
+            (GrowsAFile, Action::Notify(Notice::Complete { torrent, .. })) => {
                 let operation = Operation::Truncate { torrent: *torrent, file: FileIndex(0), len: 1 << 40 };
                 vec![action, Action::Submit { op: OpId(u64::MAX), operation }]
             }

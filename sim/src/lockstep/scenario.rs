@@ -141,6 +141,11 @@ const RATES: &[(Fault, u64)] = &[
     (Fault::Batched, 100),
     (Fault::TwoTicks, 200),
     (Fault::TrackerDead, 20),
+    (Fault::ResumeLost, 300),
+    (Fault::ResumeTorn, 300),
+    (Fault::ResumeRot, 300),
+    (Fault::ResumeOld, 500),
+    (Fault::ResumeOther, 200),
 ];
 /// What breaks a disk unnoticed. Rarer: it excuses the host that it strikes from telling the truth.
 const DAMAGES: &[(Fault, u64)] = &[

@@ -327,6 +327,7 @@ impl World {
                 self.close_end(index, conn);
             }
         }
+        self.spoil_resume(index);
         let node = &mut self.nodes[index];
         (node.alive, node.life, node.leaving) = (false, node.life + 1, false);
         node.dialing.clear();

@@ -9,7 +9,7 @@ use driver_tokio::{AddTorrentOptions, Net, Observer, Session, SessionConfig};
 use sameseed_core::action::{Action, Destination, Notice, TxBatch};
 use sameseed_core::event::Event;
 use sameseed_core::metainfo::Metainfo;
-use sameseed_core::time::Instant;
+use sameseed_core::time::{Duration, Instant};
 use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
@@ -20,6 +20,9 @@ use tokio::sync::Notify;
 pub const PORT: u16 = 6881;
 /// The wall clock at the start of every world, in seconds since 1970.
 pub(super) const EPOCH_UNIX_S: u64 = 1_700_000_000;
+
+/// How long what was verified is in no resume data.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A client to be added.
 #[derive(Clone, Debug, Default)]
@@ -117,6 +120,9 @@ pub(super) async fn live(plan: Rc<Plan>) -> Ended {
     let mut config = SessionConfig::new(seed, EPOCH_UNIX_S);
     config.bind = Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     config.port = Some(PORT);
+    // Small torrents that are soon complete have their checkpoints too.
+    config.engine.keep_resume = true;
+    config.engine.checkpoint_interval = CHECKPOINT_INTERVAL;
     // Each life chops its streams differently.
     let place = plan.number + 1000 * life.number.get();
     let net = SimNet::new(plan.seed, place, plan.client.cuts, &life.weather, &life.account);
@@ -132,6 +138,7 @@ pub(super) async fn live(plan: Rc<Plan>) -> Ended {
     let talk = async {
         let mut add = AddTorrentOptions::new(plan.metainfo.clone(), "/");
         add.peers.clone_from(&plan.client.peers);
+        add.resume = plan.platter.resume();
         session.add(add).await?;
         if let Some(sabotage) = plan.client.sabotage {
             commit(sabotage, &net, &plan.client).await;

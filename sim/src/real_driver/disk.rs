@@ -64,6 +64,9 @@ struct Stored {
     bytes: Vec<u8>,
     /// Each file's length; `None` while it is not there.
     lens: Vec<Option<u64>>,
+    /// When each was changed last: the number of that change.
+    mtimes: Vec<i64>,
+    resume: Option<Vec<u8>>,
     /// What stood where something was written since the last sync, oldest first.
     unsynced: Vec<(usize, Vec<u8>)>,
     health: Health,
@@ -76,15 +79,22 @@ impl Platter {
     pub fn new(layout: &Layout, full: bool) -> Self {
         let bytes =
             if full { content::bytes(0, layout.total_len() as usize) } else { vec![0; layout.total_len() as usize] };
-        let lens = layout.files().iter().map(|file| full.then_some(file.len)).collect();
+        let lens: Vec<_> = layout.files().iter().map(|file| full.then_some(file.len)).collect();
         Platter(Rc::new(RefCell::new(Stored {
             layout: layout.clone(),
             bytes,
+            mtimes: lens.iter().map(|_| 0).collect(),
+            resume: None,
             lens,
             unsynced: Vec::new(),
             health: Health::default(),
             powered: true,
         })))
+    }
+
+    /// The resume data that was saved last.
+    pub fn resume(&self) -> Option<Vec<u8>> {
+        self.0.borrow().resume.clone()
     }
 
     /// How the disk is from now on.
@@ -144,14 +154,15 @@ impl Stored {
         for span in self.layout.spans(piece, begin, data.len() as u32) {
             let len = &mut self.lens[span.file.0 as usize];
             *len = (*len).max(Some(span.offset + span.len));
+            self.mtimes[span.file.0 as usize] += 1;
         }
     }
 
     fn perform(&mut self, operation: Operation) -> Outcome {
         match operation {
             Operation::Stat { .. } => {
-                let stat = |len: &Option<u64>| len.map(|len| FileStat { len, mtime_unix_s: 0 });
-                Outcome::Stat(Ok(self.lens.iter().map(stat).collect()))
+                let stat = |(len, mtime): (&Option<u64>, &i64)| len.map(|len| FileStat { len, mtime_unix_ns: *mtime });
+                Outcome::Stat(Ok(self.lens.iter().zip(&self.mtimes).map(stat).collect()))
             }
             Operation::Prepare { .. } => {
                 for (len, file) in self.lens.iter_mut().zip(self.layout.files()).filter(|(_, file)| file.len == 0) {
@@ -171,7 +182,12 @@ impl Stored {
                 self.unsynced.clear();
                 Outcome::Sync(Ok(()))
             }
+            Operation::SaveResume { bytes, .. } => {
+                self.resume = Some(bytes);
+                Outcome::SaveResume(Ok(()))
+            }
             Operation::Truncate { file, len, .. } => {
+                self.mtimes[file.0 as usize] += 1;
                 self.lens[file.0 as usize] = Some(len);
                 Outcome::Truncate(Ok(()))
             }
@@ -194,6 +210,7 @@ impl Stored {
             }
             Operation::Hash { .. } => Outcome::Hash(Err(fault)),
             Operation::Sync { .. } => Outcome::Sync(Err(fault)),
+            Operation::SaveResume { .. } => Outcome::SaveResume(Err(fault)),
             Operation::Truncate { .. } => Outcome::Truncate(Err(fault)),
             Operation::Resolve { .. } | Operation::Fetch(_) => unreachable!("the driver keeps these to itself"),
         }

@@ -3,7 +3,7 @@
 //! After each event the harness checks the engine's invariants and, from the peers' side, what only they can see: that nothing is asked
 //! for that may not be, that a request has one answer, and that nothing comes after the close.
 
-use crate::action::{Action, CloseReason, Destination, Notice, Operation, Segment, TxBatch};
+use crate::action::{Action, CloseReason, Destination, FileStat, Notice, Operation, Segment, TxBatch};
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::event::{AddTorrent, Command, Event, FetchReply, Hashed, Outcome};
@@ -98,7 +98,13 @@ pub(super) struct World {
     /// Nothing can be read back.
     pub(super) disk_unreadable: bool,
     disk: Vec<u8>,
-    seeded: bool,
+    /// The file is there, so long, changed last at this time.
+    pub(super) file: Option<FileStat>,
+    /// The resume data on disk.
+    pub(super) saved: Option<Vec<u8>>,
+    /// Resume data, or the torrent's own, cannot be brought to stable storage.
+    pub(super) saves_fail: bool,
+    pub(super) syncs_fail: bool,
     accepted: u64,
 }
 
@@ -178,8 +184,11 @@ impl World {
             network_works: true,
             disk_full: false,
             disk_unreadable: false,
+            file: seeded.then_some(FileStat { len, mtime_unix_ns: 1 }),
+            saved: None,
+            saves_fail: false,
+            syncs_fail: false,
             disk: if seeded { bytes } else { vec![0; len as usize] },
-            seeded,
             accepted: 0,
             meta,
         };
@@ -187,10 +196,31 @@ impl World {
         world
     }
 
+    /// The program starts again, with this resume data; the disk is as it was.
+    pub(super) fn restart(&mut self, config: Config, resume: Option<Vec<u8>>, force_check: bool) {
+        self.engine = Engine::new(config, [8; 32], self.now, 1_700_000_000);
+        self.peers.clear();
+        self.ops.clear();
+        self.notices.clear();
+        self.closed.clear();
+        let (torrent, metainfo) = (TORRENT, self.meta.clone());
+        let (extra_trackers, peers) = (vec![], vec![]);
+        let add = AddTorrent { torrent, metainfo, extra_trackers, peers, check_only: false, resume, force_check };
+        self.handle(Event::Command(Command::Add(Box::new(add))));
+    }
+
     fn add(&mut self, peers: Vec<SocketAddr>, trackers: Vec<&str>) {
         let metainfo = self.meta.clone();
         let extra_trackers = trackers.into_iter().map(String::from).collect();
-        let add = AddTorrent { torrent: TORRENT, metainfo, extra_trackers, peers, check_only: false };
+        let add = AddTorrent {
+            torrent: TORRENT,
+            metainfo,
+            extra_trackers,
+            peers,
+            check_only: false,
+            resume: None,
+            force_check: false,
+        };
         self.handle(Event::Command(Command::Add(Box::new(add))));
     }
 
@@ -343,12 +373,14 @@ impl World {
         let start = |meta: &Metainfo, piece, begin| (meta.layout.start_of(piece) + u64::from(begin)) as usize;
         let fault = || DiskFault { kind: DiskFaultKind::Full, path: String::from("file"), detail: String::new() };
         match operation {
-            Operation::Stat { .. } => {
-                let stat = crate::action::FileStat { len: self.disk.len() as u64, mtime_unix_s: 0 };
-                Outcome::Stat(Ok(vec![self.seeded.then_some(stat)]))
-            }
+            Operation::Stat { .. } => Outcome::Stat(Ok(vec![self.file])),
             Operation::Prepare { .. } => Outcome::Prepare(Ok(())),
-            Operation::Sync { .. } => Outcome::Sync(Ok(())),
+            Operation::Sync { .. } => Outcome::Sync(if self.syncs_fail { Err(fault()) } else { Ok(()) }),
+            Operation::SaveResume { .. } if self.saves_fail => Outcome::SaveResume(Err(fault())),
+            Operation::SaveResume { bytes, .. } => {
+                self.saved = Some(bytes);
+                Outcome::SaveResume(Ok(()))
+            }
             Operation::Truncate { .. } => Outcome::Truncate(Ok(())),
             Operation::Absorb { piece, begin, blocks, hash, last, .. } => {
                 let data = blocks.iter().flat_map(|block| block.iter().copied()).collect::<Vec<u8>>();
@@ -356,6 +388,9 @@ impl World {
                 let written = if self.disk_full { Err(fault()) } else { Ok(()) };
                 if written.is_ok() {
                     self.disk[at..at + data.len()].copy_from_slice(&data);
+                    let old = self.file.unwrap_or(FileStat { len: 0, mtime_unix_ns: 1 });
+                    let len = old.len.max((at + data.len()) as u64);
+                    self.file = Some(FileStat { len, mtime_unix_ns: old.mtime_unix_ns + 1 });
                 }
                 Outcome::Absorb { blocks, hash: hash.map(|hash| hashed(hash, &data, last)), written }
             }

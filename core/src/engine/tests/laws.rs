@@ -126,7 +126,7 @@ proptest! {
         pool_blocks in prop_oneof![Just(1usize), Just(3), Just(64)],
         steps in proptest::collection::vec(step(), 1..250),
     ) {
-        let mut world = World::new(PIECES, PIECE, false, Config { pool_blocks, upload_slots: 2, ..config() });
+        let mut world = World::new(PIECES, PIECE, false, Config { pool_blocks, upload_slots: 2, keep_resume: true, checkpoint_interval: Duration::from_secs(5), ..config() });
         world.disk_works = false;
         world.network_works = false;
         let mut conns = [None; PEERS as usize];

@@ -8,6 +8,7 @@ mod laws;
 mod ledger;
 mod liars;
 mod links;
+mod resume;
 mod stops;
 mod trackers;
 mod transcript;
