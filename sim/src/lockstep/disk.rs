@@ -118,10 +118,10 @@ impl Disk {
     /// The files of this range were changed, by whomever: their mtimes tell.
     pub(super) fn note_change(&mut self, from: u64, len: u64) {
         self.clock += 1;
-        let files = self.content.layout().files().iter();
-        for (n, file) in files.enumerate().filter(|(_, file)| file.offset < from + len && from < file.offset + file.len)
-        {
-            self.now.mtimes[n] = self.clock;
+        for (file, mtime) in self.content.layout().files().iter().zip(&mut self.now.mtimes) {
+            if file.offset < from + len && from < file.offset + file.len {
+                *mtime = self.clock;
+            }
         }
     }
 
