@@ -22,6 +22,8 @@ const MAX_EXCESS: u64 = 100_000;
 pub(super) struct Damage {
     /// Pieces that were broken since the last check.
     pub(super) unnoticed: BTreeSet<PieceIndex>,
+    /// Pieces that were broken at any time and are not right again: what a check finds out is forgotten with older resume data.
+    broken: BTreeSet<PieceIndex>,
     /// It held wrong bytes as right ones at some time: its host may have told lies.
     pub(super) ever: bool,
     /// Every operation fails like this.
@@ -54,9 +56,9 @@ impl Disk {
     fn note_damage(&mut self, from: u64, len: u64) {
         let layout = self.content.layout();
         let piece_len = u64::from(layout.piece_len());
-        self.damage
-            .unnoticed
-            .extend((from / piece_len..(from + len).div_ceil(piece_len)).map(|n| PieceIndex(n as u32)));
+        let pieces = (from / piece_len..(from + len).div_ceil(piece_len)).map(|n| PieceIndex(n as u32));
+        self.damage.broken.extend(pieces.clone());
+        self.damage.unnoticed.extend(pieces);
         self.damage.ever = true;
     }
 
@@ -97,8 +99,10 @@ impl Disk {
                 resume.have.get(*piece) && spans.all(|span| is_unchanged(span.file.0 as usize))
             })
         };
-        let believed: BTreeSet<PieceIndex> = self.damage.unnoticed.iter().copied().filter(is_believed).collect();
-        self.damage.unnoticed = believed;
+        let mut broken = std::mem::take(&mut self.damage.broken);
+        broken.retain(|piece| !self.is_piece_right(*piece));
+        self.damage.unnoticed = broken.iter().copied().filter(is_believed).collect();
+        self.damage.broken = broken;
     }
 
     /// The resume file is not what was saved last; `false` when there is none, or none of that kind.

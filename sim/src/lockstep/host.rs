@@ -133,6 +133,8 @@ impl Host {
             resume: self.disk.resume.clone(),
             force_check: std::mem::take(&mut self.force_check),
         };
+        // Its resume data may be another than at the crash.
+        self.disk.forget_what_shows();
         if add.force_check {
             self.disk.damage.unnoticed.clear();
         }
