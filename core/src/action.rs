@@ -39,6 +39,13 @@ pub enum Action {
         /// How many more.
         bytes: u64,
     },
+    /// Of what was allowed and not yet read, `bytes` fewer may be read; if less is left, nothing. What was read already stays read.
+    RevokeRead {
+        /// The connection.
+        conn: ConnId,
+        /// How many fewer.
+        bytes: u64,
+    },
     /// Begin an operation; answer with `Event::Done`, exactly once, whatever happens.
     Submit {
         /// Its number.

@@ -49,6 +49,21 @@ pub struct Config {
     pub checkpoint_bytes: u64,
     /// When nothing but the totals has changed, this is soon enough: a seeder should let the disk sleep.
     pub totals_interval: Duration,
+    /// What all torrents together may receive and send. It can be changed at any time (`Command::SetLimits`).
+    pub limits: RateLimits,
+}
+
+/// Limits in bytes per second; 0 is none, as in aria2.
+///
+/// What is counted is what goes over peers' sockets: handshakes, messages and payload, but not TCP's own headers, nor trackers. In each second no more
+/// than the limit and one block (16 KiB; above 800 KiB/s: a fiftieth of the limit) is received, and payload is sent only while no more than that stands
+/// above the limit. Messages are counted and never held back: a slow upload must not slow the download.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct RateLimits {
+    /// Received.
+    pub down: u64,
+    /// Sent.
+    pub up: u64,
 }
 
 impl Default for Config {
@@ -74,6 +89,7 @@ impl Default for Config {
             checkpoint_interval: Duration::from_secs(30),
             checkpoint_bytes: 64 << 20,
             totals_interval: Duration::from_secs(600),
+            limits: RateLimits::default(),
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use crate::action::FileStat;
 use crate::block::Block;
+use crate::config::RateLimits;
 use crate::fault::{DiskFault, LinkFault};
 use crate::hash::HashState;
 use crate::id::{ConnId, Digest, OpId, TorrentId};
@@ -91,6 +92,13 @@ pub enum Command {
         torrent: TorrentId,
         /// Where they listen.
         peers: Vec<SocketAddr>,
+    },
+    /// Changes how fast bytes may flow, at once.
+    SetLimits {
+        /// The torrent; `None` for all together, whose limits are kept as well.
+        torrent: Option<TorrentId>,
+        /// Its limits from now on.
+        limits: RateLimits,
     },
     /// Stop everything: trackers are told, connections closed. Ends with `Notice::ShutDown`, at most
     /// `Config::shutdown_timeout` later.

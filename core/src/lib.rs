@@ -33,6 +33,7 @@ pub mod block;
 pub mod config;
 pub mod event;
 pub mod ledger;
+mod limiter;
 mod rate;
 mod timers;
 mod tx;

@@ -1,6 +1,7 @@
 //! The send queue of one connection: what waits to be handed to the driver, and what the driver has not yet flushed.
 //!
-//! Payload and control bytes are told apart here, so that an uploaded byte counts only when the network took it.
+//! Payload and control bytes are told apart here, so that an uploaded byte counts only when the network took it. Under a limit of rate payload is held
+//! until it is let go, and a block may leave in several cuts; messages behind a block that is cut wait for its end, all others never wait.
 
 use crate::action::{Segment, TxBatch};
 use crate::id::TorrentId;
@@ -15,6 +16,14 @@ pub(crate) struct TxQueue {
     /// Stretches given to the queue and not yet flushed, in order: length, and whether it is payload.
     unflushed: VecDeque<(u64, bool)>,
     unflushed_bytes: u64,
+    /// Whether payload is held.
+    limited: bool,
+    /// Payload in the batch that may not leave yet: its end.
+    held: u64,
+    /// Payload in the batch.
+    payload: u64,
+    /// Control bytes since they were last asked for.
+    control: u64,
 }
 
 impl TxQueue {
@@ -27,6 +36,7 @@ impl TxQueue {
             Some(Segment::Bytes(range)) => range.end = end,
             _ => self.batch.segments.push(Segment::Bytes(start..end)),
         }
+        self.control += (end - start) as u64;
         self.count((end - start) as u64, false);
     }
 
@@ -40,18 +50,87 @@ impl TxQueue {
         self.push_with(|out| encode_piece_header(request, out));
         let BlockRequest { piece, begin, len } = request;
         self.batch.segments.push(Segment::File { torrent, piece, begin, len });
+        self.payload += u64::from(len);
+        self.held += if self.limited { u64::from(len) } else { 0 };
         self.count(u64::from(len), true);
     }
 
-    /// Whether something waits for the driver.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.batch.segments.is_empty()
+    /// Whether something waits for the driver and may leave.
+    pub(crate) fn is_ready(&self) -> bool {
+        match self.batch.segments.first() {
+            None => false,
+            Some(Segment::Bytes(_)) => true,
+            Some(Segment::File { .. }) => self.held < self.payload,
+        }
     }
 
-    /// Moves everything that waits into `batch`, whose memory is taken in exchange.
+    /// Holds payload from now on, also what waits already; or lets all of it go.
+    pub(crate) fn set_limited(&mut self, limited: bool) {
+        self.limited = limited;
+        self.held = if limited { self.payload } else { 0 };
+    }
+
+    /// Payload that is held.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        self.held
+    }
+
+    /// Lets `bytes` of the held payload go, the first ones.
+    pub(crate) fn let_go(&mut self, bytes: u64) {
+        self.held = self.held.saturating_sub(bytes);
+    }
+
+    /// Control bytes queued since the last call.
+    pub(crate) fn take_control_bytes(&mut self) -> u64 {
+        core::mem::take(&mut self.control)
+    }
+
+    /// Bytes given to the driver and not yet taken by the network.
+    pub(crate) fn bytes_at_driver(&self) -> u64 {
+        self.unflushed_bytes - self.batch.len_bytes()
+    }
+
+    /// Moves everything that may leave into `batch`, whose memory is taken in exchange.
     pub(crate) fn take(&mut self, batch: &mut TxBatch) {
         batch.clear();
-        core::mem::swap(batch, &mut self.batch);
+        if self.held == 0 {
+            self.payload = 0;
+            core::mem::swap(batch, &mut self.batch);
+        } else {
+            self.cut(batch);
+        }
+    }
+
+    /// Moves what comes before the first held byte, in the midst of a block perhaps.
+    fn cut(&mut self, batch: &mut TxBatch) {
+        let mut free = self.payload - self.held;
+        self.payload = self.held;
+        let mut whole = 0;
+        for segment in &self.batch.segments {
+            match segment {
+                Segment::File { len, .. } if u64::from(*len) > free => break,
+                Segment::File { len, .. } => free -= u64::from(*len),
+                Segment::Bytes(_) => {}
+            }
+            whole += 1;
+        }
+        batch.segments.extend(self.batch.segments.drain(..whole));
+        if let Some(Segment::File { torrent, piece, begin, len }) = self.batch.segments.first_mut()
+            && free > 0
+        {
+            // Less than the segment, so it fits.
+            let cut = free as u32;
+            batch.segments.push(Segment::File { torrent: *torrent, piece: *piece, begin: *begin, len: cut });
+            (*begin, *len) = (*begin + cut, *len - cut);
+        }
+        let moved: usize =
+            batch.segments.iter().map(|s| if let Segment::Bytes(range) = s { range.len() } else { 0 }).sum();
+        batch.bytes.extend(self.batch.bytes.drain(..moved));
+        for segment in &mut self.batch.segments {
+            if let Segment::Bytes(range) = segment {
+                *range = range.start - moved..range.end - moved;
+            }
+        }
     }
 
     /// Bytes queued or at the driver, not yet taken by the network.
@@ -85,6 +164,9 @@ impl TxQueue {
         let unflushed = self.unflushed.iter().map(|(len, _)| len).sum::<u64>();
         assert_eq!(self.unflushed_bytes, unflushed, "unflushed bytes equal a recount");
         assert!(self.batch.len_bytes() <= unflushed, "what waits for the driver is not yet flushed");
+        let payload = self.batch.segments.iter().filter(|s| matches!(s, Segment::File { .. })).map(Segment::len_bytes);
+        assert_eq!(self.payload, payload.sum::<u64>(), "payload that waits equals a recount");
+        assert!(self.held <= self.payload, "no more is held than there is");
     }
 
     fn count(&mut self, len: u64, payload: bool) {
@@ -116,6 +198,63 @@ mod tests {
         assert_eq!(tx.unflushed_bytes(), 0);
     }
 
+    /// What a batch is, byte by byte: control bytes as they are, payload as its place.
+    fn spelled(batch: &TxBatch) -> Vec<u32> {
+        let mut out = Vec::new();
+        for segment in &batch.segments {
+            match segment {
+                Segment::Bytes(range) => out.extend(batch.bytes[range.clone()].iter().map(|byte| u32::from(*byte))),
+                Segment::File { begin, len, .. } => out.extend((*begin..*begin + *len).map(|at| 1000 + at)),
+            }
+        }
+        out
+    }
+
+    fn filled(limited: bool) -> TxQueue {
+        let mut tx = TxQueue::default();
+        tx.set_limited(limited);
+        tx.push(&Message::Unchoke);
+        for block in 0..3 {
+            tx.push_block(TorrentId(1), BlockRequest { piece: PieceIndex(0), begin: 100 * block, len: 100 });
+            tx.push(&Message::Have(PieceIndex(block)));
+        }
+        tx
+    }
+
+    #[test]
+    fn cuts_in_any_place_give_the_same_bytes_in_the_same_order() {
+        let mut batch = TxBatch::default();
+        filled(false).take(&mut batch);
+        let whole = spelled(&batch);
+        for step in [1, 7, 99, 100, 101, 250, 1000] {
+            let (mut tx, mut seen) = (filled(true), Vec::new());
+            tx.take(&mut batch);
+            assert_eq!(batch.len_bytes(), 5 + 13, "messages before a held block leave, with its header");
+            seen.extend(spelled(&batch));
+            while tx.held_bytes() > 0 {
+                assert!(!tx.is_ready(), "held payload keeps back what is behind it");
+                tx.let_go(step);
+                assert!(tx.is_ready());
+                tx.take(&mut batch);
+                tx.check_invariants();
+                seen.extend(spelled(&batch));
+            }
+            assert_eq!(seen, whole, "in steps of {step}");
+        }
+    }
+
+    #[test]
+    fn payload_is_held_from_the_moment_of_a_limit_and_let_go_with_it() {
+        let (mut tx, mut batch) = (filled(false), TxBatch::default());
+        tx.set_limited(true);
+        assert_eq!(tx.held_bytes(), 300);
+        tx.set_limited(false);
+        tx.take(&mut batch);
+        assert_eq!(batch.len_bytes(), 5 + 3 * (13 + 100 + 9));
+        assert_eq!((tx.take_control_bytes(), tx.take_control_bytes()), (5 + 3 * (13 + 9), 0));
+        assert_eq!(tx.bytes_at_driver(), batch.len_bytes());
+    }
+
     #[test]
     fn each_law_is_seen_to_be_broken() {
         let intact = || {
@@ -130,6 +269,8 @@ mod tests {
             &[
                 ("unflushed bytes equal a recount", |tx| tx.unflushed_bytes += 1),
                 ("what waits for the driver is not yet flushed", |tx| _ = tx.flushed(1)),
+                ("payload that waits equals a recount", |tx| tx.payload += 1),
+                ("no more is held than there is", |tx| tx.held += 1),
             ],
         );
     }

@@ -1,5 +1,6 @@
 //! A read-only picture of the engine, for user interfaces, statistics and checkers. Taking one changes nothing.
 
+use crate::config::RateLimits;
 use crate::fault::DiskFault;
 use crate::id::{ConnId, InfoHash, PeerId, TorrentId};
 use crate::ledger::Ledger;
@@ -56,6 +57,8 @@ pub struct TorrentView {
     pub seeds: u32,
     /// Addresses that could be dialled.
     pub candidates: u32,
+    /// Its own limits of rate.
+    pub limits: RateLimits,
     /// The disk's complaint, while there is one.
     pub trouble: Option<DiskFault>,
 }
@@ -114,6 +117,8 @@ pub struct PeerView {
     pub uploaded_bytes: u64,
     /// It left a request unanswered for too long.
     pub snubbed: bool,
+    /// It may not send more for the moment: a limit of ours holds it back.
+    pub held_back: bool,
 }
 
 /// All torrents and the shared resources.
@@ -131,4 +136,6 @@ pub struct View {
     pub operations: u32,
     /// Hosts that are refused, whole or in part, because wrong bytes came from there.
     pub banned: u32,
+    /// Limits of rate of all torrents together.
+    pub limits: RateLimits,
 }

@@ -7,7 +7,7 @@ use crate::driver::Driver;
 use crate::net::Net;
 use crate::notice::{Board, Notices};
 use crate::resume_file;
-use sameseed_core::config::Config;
+use sameseed_core::config::{Config, RateLimits};
 use sameseed_core::id::TorrentId;
 use sameseed_core::metainfo::Metainfo;
 use sameseed_core::rng::Seed;
@@ -131,6 +131,7 @@ impl AddTorrentOptions {
 pub(crate) enum Request {
     Add(Box<AddTorrentOptions>, oneshot::Sender<TorrentId>),
     AddPeers(TorrentId, Vec<SocketAddr>),
+    SetLimits(Option<TorrentId>, RateLimits),
     View(oneshot::Sender<View>),
     Peers(TorrentId, oneshot::Sender<Vec<PeerView>>),
     Shutdown,
@@ -257,6 +258,14 @@ impl Session {
     /// When the session has ended.
     pub async fn add_peers(&self, torrent: TorrentId, peers: Vec<SocketAddr>) -> Result<(), Ended> {
         self.requests.send(Request::AddPeers(torrent, peers)).await.map_err(|_| Ended)
+    }
+
+    /// Changes how fast bytes may flow: of one torrent, or with `None` of all together. Both are kept.
+    ///
+    /// # Errors
+    /// When the session has ended.
+    pub async fn set_limits(&self, torrent: Option<TorrentId>, limits: RateLimits) -> Result<(), Ended> {
+        self.requests.send(Request::SetLimits(torrent, limits)).await.map_err(|_| Ended)
     }
 
     /// A picture of all torrents.

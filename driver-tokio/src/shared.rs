@@ -200,6 +200,11 @@ impl<M: Machine, N: Net, D: Disk> Shared<M, N, D> {
                     }
                 }
             }
+            Action::RevokeRead { conn, bytes } => {
+                if let Some(link) = self.links.get_mut(&conn) {
+                    link.credit = link.credit.saturating_sub(bytes);
+                }
+            }
             Action::Submit { op, operation } => self.submit(op, operation),
             Action::Abort { op } => {
                 if let Some(exchange) = self.exchanges.remove(&op) {

@@ -221,7 +221,7 @@ impl World {
                     self.dialing.retain(|other| *other != conn);
                 }
                 Action::Submit { op, operation } => self.operations.push((op, operation)),
-                Action::AllowRead { .. } | Action::Abort { .. } | Action::Notify(_) => {}
+                Action::AllowRead { .. } | Action::RevokeRead { .. } | Action::Abort { .. } | Action::Notify(_) => {}
             }
         }
         let mut batch = TxBatch::default();

@@ -180,7 +180,7 @@ impl World {
                 );
             }
             // Introduced by a peer; nobody answers there.
-            Action::Dial { .. } | Action::Abort { .. } | Action::Notify(_) => {}
+            Action::Dial { .. } | Action::RevokeRead { .. } | Action::Abort { .. } | Action::Notify(_) => {}
         }
     }
 

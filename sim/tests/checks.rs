@@ -1,7 +1,7 @@
 //! Every law of the lock-step world is seen to be broken: a client broken on purpose makes exactly that law fire, and no other before it.
 //! And what watches changes nothing: one seed gives one trace, however often and however loudly it is watched.
 
-use sameseed_core::config::Config;
+use sameseed_core::config::{Config, RateLimits};
 use sameseed_core::time::Duration;
 use sim::content;
 use sim::lockstep::Sabotage::{self, *};
@@ -56,6 +56,15 @@ fn with_hostile(vice: Fault) -> Scenario {
     Scenario { hostile: vec![vice], hostile_stay: true, ..scenario }
 }
 
+/// Everybody is given limits on the way.
+fn limited() -> Scenario {
+    let mut scenario = calm();
+    for client in &mut scenario.clients {
+        client.later = Some((Duration::from_millis(500), RateLimits { down: 40_000, up: 60_000 }));
+    }
+    scenario
+}
+
 /// Which client is broken, how, and where.
 fn fire(check: Check) -> (Scenario, usize, Sabotage) {
     const SEEDER: usize = 0;
@@ -85,6 +94,7 @@ fn fire(check: Check) -> (Scenario, usize, Sabotage) {
         Check::Junk => (calm(), LEECHER, RatesJunk),
         Check::OneLink => (calm(), LEECHER, ShowsAPeerTwice),
         Check::Limits => (calm(), LEECHER, ShowsTooManyDials),
+        Check::Rate => (limited(), LEECHER, ForgetsLimits),
         Check::Spin => (calm(), LEECHER, TicksForEver),
         Check::IdleTick => (calm(), LEECHER, RisesEarly),
         Check::HonestBan => (calm(), LEECHER, BansTheHonest),
@@ -129,6 +139,7 @@ fn each_law_is_broken_by_the_sabotage_that_is_meant_for_it() {
 fn without_sabotage_the_same_worlds_break_no_law() {
     run(&calm(), &SharedScene::default());
     run(&crowd(), &SharedScene::default());
+    run(&limited(), &SharedScene::default());
     run(&with_hostile(Fault::CorruptBlock), &SharedScene::default());
 }
 
@@ -142,6 +153,7 @@ fn laws_with_several_sides_are_broken_from_each() {
     }
     assert_fires(Check::Counted, &with_hostile(Fault::DuplicateBlock), &[(4, ExcusesJunk)]);
     assert_fires(Check::Junk, &calm(), &[(4, PraisesJunk)]);
+    assert_fires(Check::Rate, &limited(), &[(0, ForgetsLimits)]);
     assert_fires(Check::Goodbye, &calm(), &[(4, TalksAfterGoodbye)]);
 }
 

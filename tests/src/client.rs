@@ -40,6 +40,8 @@ pub struct Job<'a> {
     pub announce: Announce,
     /// Upload no faster than so many KiB a second.
     pub upload_limit_kib_s: Option<u32>,
+    /// Download no faster than so many KiB a second; only for `sameseed`.
+    pub download_limit_kib_s: Option<u32>,
     /// A peer to dial, told on the command line.
     pub peer: Option<SocketAddr>,
 }

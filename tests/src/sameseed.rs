@@ -26,6 +26,12 @@ impl Client for Sameseed {
         if job.role == Role::Seeder {
             command.arg("--seed");
         }
+        if let Some(limit) = job.upload_limit_kib_s {
+            command.arg(format!("--max-upload-limit={limit}K"));
+        }
+        if let Some(limit) = job.download_limit_kib_s {
+            command.arg(format!("--max-overall-download-limit={limit}K"));
+        }
         if let Some(peer) = job.peer {
             command.args(["--peer", &peer.to_string()]);
         }

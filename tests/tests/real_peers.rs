@@ -4,7 +4,7 @@
 //! having run. The standard harness cannot ignore at run time, hence a `main` of its own.
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tests::{
     Announce, Aria2, Client, Job, Opentracker, Outcome, Qbittorrent, Role, Running, Sameseed, Stage, Tap, Torrent,
     TrackerAddress, Transmission, Tree, difference, programs,
@@ -16,6 +16,9 @@ const ROW_LIMIT_S: u64 = 60;
 const ROWS_AT_A_TIME: usize = 2;
 /// `sameseed` says goodbye to its tracker and leaves within 5 s; the rest is for a busy machine.
 const LEAVE_LIMIT_S: u64 = 8;
+
+/// The 12 MiB of a row take six seconds.
+const LIMIT_KIB_S: u32 = 2048;
 
 const OTHERS: [&dyn Client; 3] = [&Aria2, &Transmission, &Qbittorrent];
 
@@ -80,6 +83,9 @@ fn rows() -> Vec<Trial> {
     let mut rows = Vec::new();
     // The harness itself is checked by two programs that no one here wrote.
     rows.push(transfer_row(&Transmission, &Aria2, Shape::ManySmallFiles, Announce::Http));
+    rows.push(row("sameseed_seeds_to_itself_no_faster_than_its_limit".into(), &[], |stage| {
+        leech_under_a_limit(stage, &Sameseed, Some(LIMIT_KIB_S), None)
+    }));
     for other in OTHERS {
         for (announce, shape) in WAYS {
             rows.push(transfer_row(other, &Sameseed, shape, announce));
@@ -90,6 +96,9 @@ fn rows() -> Vec<Trial> {
             other.needs(),
             move |stage| leech_without_tracker(stage, other),
         ));
+        rows.push(row(format!("sameseed_leeches_from_{}_no_faster_than_its_limit", word(other)), other.needs(), {
+            move |stage| leech_under_a_limit(stage, other, None, Some(LIMIT_KIB_S))
+        }));
         rows.push(row(format!("sameseed_resumes_from_{}_after_kill_9", word(other)), other.needs(), move |stage| {
             resume_after_kill(stage, other)
         }));
@@ -141,6 +150,7 @@ fn transfer(stage: &Stage, seeder: &dyn Client, leecher: &dyn Client, shape: Sha
         role,
         announce,
         upload_limit_kib_s: None,
+        download_limit_kib_s: None,
         peer: None,
     };
     // Who is to be dialled must be known to the tracker before the one who dials asks it.
@@ -170,6 +180,33 @@ fn leech_without_tracker(stage: &Stage, seeder: &dyn Client) -> Outcome {
     wait_until_listening(stage, &seeding)?;
     let mut leeching = Sameseed.start(&leecher_job(stage, &torrent, &empty, &seeding))?;
     wait_until_complete(stage, &Sameseed, &mut leeching, &tree)
+}
+
+/// `sameseed` gets everything from `seeder`, one of them with a limit, which the bytes on the wire between them keep.
+fn leech_under_a_limit(stage: &Stage, seeder: &dyn Client, up: Option<u32>, down: Option<u32>) -> Outcome {
+    let shape = Shape::SingleFile;
+    let tree = shape.tree();
+    let nowhere = TrackerAddress::free().url(Announce::Http);
+    let torrent = Torrent::write(&tree, shape.piece_len_bytes(), &nowhere, stage.path("content.torrent"))?;
+    let (full, empty) = (stage.folder("seeder")?, stage.folder("leecher")?);
+    tree.write_into(&full)?;
+    let seeding = seeder.start(&seeder_job(stage, &torrent, &full, up))?;
+    wait_until_listening(stage, &seeding)?;
+    let tap = Tap::start(seeding.listens)?;
+    let mut job = leecher_job(stage, &torrent, &empty, &seeding);
+    (job.peer, job.download_limit_kib_s) = (Some(tap.listens()), down);
+    let mut leeching = Sameseed.start(&job)?;
+    let limit_bytes_per_s = u64::from(up.or(down).unwrap_or_default()) * 1024;
+    stage.deadline().wait_for("the first bytes", || Ok((tap.received_bytes() > 1024).then_some(())))?;
+    let (begun, before) = (Instant::now(), tap.received_bytes());
+    wait_until_complete(stage, &Sameseed, &mut leeching, &tree)?;
+    let (seconds, bytes) = (begun.elapsed().as_secs_f64(), tap.received_bytes() - before);
+    let per_s = bytes as f64 / seconds;
+    // What lies in the relay's sockets came before it was wanted: some of what is asked for ahead. A busy machine is slower.
+    if per_s > limit_bytes_per_s as f64 * 1.1 || per_s < limit_bytes_per_s as f64 * 0.3 {
+        return Err(format!("{bytes} bytes in {seconds:.1} s are {per_s:.0} a second").into());
+    }
+    Ok(())
 }
 
 /// `sameseed` is killed in mid-download by SIGKILL, started again, and fetches again no piece that was on the disk.
@@ -222,13 +259,31 @@ fn seeder_job<'a>(
     upload_limit_kib_s: Option<u32>,
 ) -> Job<'a> {
     let announce = Announce::Http;
-    Job { stage, torrent: &torrent.path, dir, role: Role::Seeder, announce, upload_limit_kib_s, peer: None }
+    Job {
+        stage,
+        torrent: &torrent.path,
+        dir,
+        role: Role::Seeder,
+        announce,
+        upload_limit_kib_s,
+        download_limit_kib_s: None,
+        peer: None,
+    }
 }
 
 fn leecher_job<'a>(stage: &'a Stage, torrent: &'a Torrent, dir: &'a std::path::Path, seeding: &Running) -> Job<'a> {
     let peer = Some(seeding.listens);
     let announce = Announce::Http;
-    Job { stage, torrent: &torrent.path, dir, role: Role::Leecher, announce, upload_limit_kib_s: None, peer }
+    Job {
+        stage,
+        torrent: &torrent.path,
+        dir,
+        role: Role::Leecher,
+        announce,
+        upload_limit_kib_s: None,
+        download_limit_kib_s: None,
+        peer,
+    }
 }
 
 fn wait_until_listening(stage: &Stage, running: &Running) -> Outcome {

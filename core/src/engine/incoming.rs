@@ -33,6 +33,11 @@ impl Incoming {
         shared.unnamed = self.waiting.len();
     }
 
+    /// Those who wait.
+    pub(super) fn peers_mut(&mut self) -> impl Iterator<Item = &mut Peer> {
+        self.waiting.values_mut()
+    }
+
     pub(super) fn take(&mut self, shared: &mut Shared, conn: ConnId) -> Option<Peer> {
         let peer = self.waiting.remove(&conn);
         shared.unnamed = self.waiting.len();
@@ -104,7 +109,7 @@ impl Engine {
             shared.close(oldest, CloseReason::Full);
         }
         let mut peer = Peer::new(conn, from, now, Stage::Handshaking);
-        shared.grant_first_read(&mut peer);
+        shared.grant_first_read(&mut peer, shared.lines.down.bucket.is_limited());
         self.incoming.put(shared, peer);
         self.timers.set(TimerKind::Incoming, self.incoming.next_deadline(&shared.config));
     }
@@ -115,7 +120,12 @@ impl Engine {
             return;
         };
         let mut rest = bytes;
-        let handshake = match peer.decoder.next(&mut rest) {
+        let heard = peer.decoder.next(&mut rest);
+        let used = (bytes.len() - rest.len()) as u64;
+        peer.read_credit = peer.read_credit.saturating_sub(used);
+        self.shared.lines.down.bucket.refill(now);
+        self.shared.lines.down.bucket.take(used);
+        let handshake = match heard {
             Ok(Some(Item::Handshake(handshake))) => Ok(handshake),
             Ok(_) => {
                 self.incoming.put(&mut self.shared, peer);

@@ -3,6 +3,7 @@
 //! The engine decides which torrent an event is for; what the event means is the torrent's business.
 
 mod incoming;
+mod limits;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -28,6 +29,8 @@ pub enum TimerKind {
     Torrent(TorrentId),
     /// A tracker is due, or late.
     Announce(TorrentId),
+    /// Somebody waits for a share of a limit of rate.
+    Limits,
     /// Connections that came in and have not named their torrent.
     Incoming,
     /// The end of a shutdown that takes too long.
@@ -116,6 +119,7 @@ impl Engine {
         }
         self.handle_due(now);
         self.feed_the_starved(now);
+        self.share_limits(now);
         self.finish_shutdown();
     }
 
@@ -158,6 +162,7 @@ impl Engine {
             pool: (pool.capacity() as u32, pool.reserved() as u32, pool.out() as u32),
             operations: self.shared.operations() as u32,
             banned: self.shared.bans.len() as u32,
+            limits: self.limits(),
         }
     }
 
@@ -189,6 +194,8 @@ impl Engine {
         assert_eq!(half_open, self.shared.half_open, "dials under way equal a recount");
         assert_eq!(reserved, self.shared.pool.reserved(), "a request has one reservation");
         assert_eq!(out, self.shared.pool.out(), "buffers are conserved");
+        let promised: u64 = self.torrents.values().map(|torrent| torrent.promised_bytes(&self.shared)).sum();
+        assert_eq!(promised, self.shared.lines.down.bucket.promised(), "what all may still receive equals a recount");
         self.check_timers();
         self.check_sending();
     }
@@ -201,12 +208,13 @@ impl Engine {
             assert!(fires(TimerKind::Torrent(*id), torrent.next_tick()), "peers are looked at in time");
             assert!(fires(TimerKind::Announce(*id), torrent.next_announce()), "trackers are looked at in time");
         }
+        assert!(fires(TimerKind::Limits, self.next_share()), "who waits for a limit has its turn in time");
         let deadline = self.incoming.next_deadline(&self.shared.config);
         assert!(fires(TimerKind::Incoming, deadline), "who says nothing is closed in time");
         assert_eq!(self.timers.get(TimerKind::Shutdown).is_some(), self.stopping, "only a shutdown has a deadline");
         let alive = |kind| match kind {
             TimerKind::Torrent(id) | TimerKind::Announce(id) => self.torrents.contains_key(&id),
-            TimerKind::Incoming | TimerKind::Shutdown => true,
+            TimerKind::Limits | TimerKind::Incoming | TimerKind::Shutdown => true,
         };
         assert!(self.timers.keys().all(alive), "a timer belongs to something alive");
     }
@@ -239,6 +247,7 @@ impl Engine {
                 }
                 self.reset_timers(id);
             }
+            Command::SetLimits { torrent, limits } => self.set_limits(now, torrent, limits),
             Command::Shutdown if self.stopping => {}
             Command::Shutdown => {
                 self.stopping = true;
@@ -296,6 +305,8 @@ impl Engine {
                     self.incoming.close_late(now, &mut self.shared);
                     self.timers.set(TimerKind::Incoming, self.incoming.next_deadline(&self.shared.config));
                 }
+                // Shared out after each event.
+                TimerKind::Limits => {}
                 TimerKind::Shutdown => self.declare_stopped(),
             }
         }

@@ -11,6 +11,7 @@ pub(crate) use requests::{Arrival, Incoming, Outstanding};
 use crate::bitfield::Bitfield;
 use crate::id::{ConnId, PeerId, PieceIndex, TorrentId};
 use crate::ledger::Ledger;
+use crate::limiter::LEAST_BYTES;
 use crate::pipeline::{MAX_WINDOW, Pipeline};
 use crate::rate::{LumpRate, Rate};
 use crate::time::Instant;
@@ -22,6 +23,10 @@ use alloc::string::String;
 use core::net::SocketAddr;
 use requests::MAX_FORGOTTEN;
 
+/// What a peer may always send when a limit holds back what is received: so that it can be heard, a message or a handshake at a time.
+pub(crate) const IDLE_CREDIT_BYTES: u64 = 64;
+/// What a fresh connection may send before its turn comes: a handshake (BEP 3), so that nobody is late for want of a turn.
+pub(crate) const FIRST_CREDIT_BYTES: u64 = 128;
 /// Bytes the driver may read ahead of us: a few of its reads, so that a fast link never waits for a grant.
 pub(crate) const READ_GRANT_BYTES: u64 = 1024 * 1024;
 /// A peer that lets this much pile up does not read; every `have` to it would add to the pile.
@@ -72,6 +77,16 @@ pub(crate) struct Peer {
     pub tx_moved: Instant,
     /// What the driver may still read.
     pub read_credit: u64,
+    /// When a limit of ours last kept it waiting: until then it was not late.
+    pub held: Instant,
+    /// When it was last allowed to send something under a limit, and how much at a time it makes good use of.
+    pub granted: Instant,
+    /// See `granted`.
+    pub grant_bytes: u64,
+    /// Control bytes to it that no limit of its torrent has counted yet.
+    pub control_bytes: u64,
+    /// Payload let go to it in this turn of the line of those who receive from us.
+    pub turn_bytes: u64,
     /// What it calls itself; zeros before its handshake.
     pub peer_id: PeerId,
     /// BEP 6 was agreed.
@@ -148,6 +163,11 @@ impl Peer {
             tx_announced: false,
             tx_moved: now,
             read_credit: 0,
+            held: Instant::ZERO,
+            granted: Instant::ZERO,
+            grant_bytes: LEAST_BYTES,
+            control_bytes: 0,
+            turn_bytes: 0,
             peer_id: PeerId([0; 20]),
             fast: false,
             extended: false,
@@ -258,11 +278,16 @@ impl Peer {
             self.stage == Stage::Live || (self.requested.is_empty() && self.am_choking),
             "nothing before handshakes"
         );
-        assert_eq!(self.tx_announced, !self.tx.is_empty(), "who has something to send has said so");
+        assert_eq!(self.tx_announced, self.tx.is_ready(), "who has something to send has said so");
+    }
+
+    /// What it was allowed to send under a limit beyond what everybody always may.
+    pub(crate) fn promised_bytes(&self) -> u64 {
+        self.read_credit.saturating_sub(IDLE_CREDIT_BYTES)
     }
 
     /// A picture of it.
-    pub(crate) fn view(&self, torrent: TorrentId) -> PeerView {
+    pub(crate) fn view(&self, torrent: TorrentId, held_back: bool) -> PeerView {
         PeerView {
             conn: self.conn,
             torrent,
@@ -282,6 +307,7 @@ impl Peer {
             ledger: self.ledger,
             uploaded_bytes: self.up.total(),
             snubbed: self.pipeline.is_snubbed(),
+            held_back,
         }
     }
 }

@@ -2,12 +2,14 @@
 //!
 //! For tests, simulators and fuzzers: it looks at everything, changes nothing, and decides nothing.
 
+use super::limits::{LOW_CREDIT_BYTES, MAX_AT_DRIVER_BYTES};
 use super::request::{END_GAME_COPIES, MAX_OPEN_PIECES, may_ask};
 use super::upload::MAX_REQUESTS_BORNE;
 use super::{Purpose, Shared, Torrent};
-use crate::id::{BLOCK_LEN, PieceIndex};
+use crate::id::{BLOCK_LEN, ConnId, PieceIndex};
 use crate::ledger::Ledger;
-use crate::peer::{Counted, Incoming, MAX_UNREAD_BYTES, Peer, READ_GRANT_BYTES};
+use crate::limiter::Turns;
+use crate::peer::{Counted, Incoming, MAX_UNREAD_BYTES, Peer, READ_GRANT_BYTES, Stage};
 use crate::pieces::Sent;
 use crate::view::TorrentState;
 use alloc::collections::BTreeMap;
@@ -34,6 +36,7 @@ impl Torrent {
         self.check_requests();
         self.check_ledger();
         self.check_operations(shared);
+        self.check_lines(shared);
         assert!(self.state != TorrentState::Stopped || self.peers.is_empty(), "a stopped torrent has no peers");
         assert!(self.buffers() == 0 || !self.check_only, "who only checks holds no buffers");
     }
@@ -170,5 +173,26 @@ impl Torrent {
         assert_eq!(steps, Vec::from_iter(self.checkpoints.step()), "a checkpoint has one operation under way");
         let is_under_way = |request| shared.purposes_of(self.id).any(|purpose| purpose == Purpose::Announce(request));
         assert!(awaited.all(is_under_way), "an announce waits for what is under way");
+    }
+    fn check_lines(&self, shared: &Shared) {
+        let promised = self.lines.down.bucket.promised();
+        assert_eq!(promised, self.promised_bytes(shared), "what may still be received equals a recount");
+        let up = self.is_up_limited(shared);
+        for peer in self.peers.values() {
+            assert!(up || peer.tx.held_bytes() == 0, "without a limit nothing is held back");
+            let low = peer.stage != Stage::Dialing && peer.read_credit < LOW_CREDIT_BYTES;
+            assert!(
+                !low || self.lines.down.turns.contains(peer.conn),
+                "who may send next to nothing waits for its turn"
+            );
+            let wants = up && (peer.tx.held_bytes() > 0 || !peer.uploads.is_empty());
+            let waits = self.lines.up.turns.contains(peer.conn);
+            let slow = peer.tx.bytes_at_driver() >= MAX_AT_DRIVER_BYTES;
+            assert!(!wants || waits || slow, "who is to be sent something waits for its turn");
+        }
+        let in_line = |line: &Turns<ConnId>| line.iter().all(|conn| self.peers.contains_key(&conn));
+        assert!(in_line(&self.lines.down.turns) && in_line(&self.lines.up.turns), "only who is connected waits");
+        assert!(!self.waits(true) || shared.lines.down.turns.contains(self.id), "a torrent waits with its peers");
+        assert!(!self.waits(false) || shared.lines.up.turns.contains(self.id), "a torrent waits with its peers");
     }
 }

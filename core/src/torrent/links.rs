@@ -9,7 +9,7 @@ use crate::candidates::{Ending, Source};
 use crate::fault::{LinkFault, PeerFault};
 use crate::id::{BLOCK_LEN, ConnId};
 use crate::ledger::Fate;
-use crate::peer::{Counted, Peer, Stage};
+use crate::peer::{Counted, IDLE_CREDIT_BYTES, Peer, Stage};
 use crate::time::{Duration, Instant};
 use crate::view::TorrentState;
 use crate::wire::{ExtendedHandshake, Handshake, Message};
@@ -65,6 +65,7 @@ impl Torrent {
         conn: ConnId,
         outcome: Result<SocketAddr, LinkFault>,
     ) {
+        let limited = self.is_down_limited(shared);
         let Some(peer) = self.peers.get_mut(&conn).filter(|peer| peer.stage == Stage::Dialing) else { return };
         let local = match outcome {
             Ok(local) => local,
@@ -78,7 +79,10 @@ impl Torrent {
             self.close(now, shared, conn, CloseReason::Ourselves);
             return;
         }
-        shared.grant_first_read(peer);
+        shared.grant_first_read(peer, limited);
+        shared.lines.down.bucket.promise(if limited { peer.promised_bytes() } else { 0 });
+        self.lines.down.bucket.promise(if limited { peer.promised_bytes() } else { 0 });
+        peer.tx.set_limited(self.lines.up.bucket.is_limited() || shared.lines.up.bucket.is_limited());
         let ours = Handshake::new(*self.metainfo.info_hash.wire_bytes(), shared.peer_id);
         peer.tx.push_with(|out| ours.encode(out));
         shared.announce_tx(peer);
@@ -115,6 +119,10 @@ impl Torrent {
         peer.tx.push_with(|out| ours.encode(out));
         peer.decoder.set_piece_count(self.metainfo.layout.piece_count());
         shared.conns.insert(conn, self.id);
+        if self.is_down_limited(shared) {
+            shared.revoke_read(&mut peer, IDLE_CREDIT_BYTES);
+        }
+        peer.tx.set_limited(self.is_up_limited(shared));
         self.peers.insert(conn, peer);
         let accepted = self.handle_handshake(now, shared, conn, handshake);
         if accepted.is_err() {
@@ -232,6 +240,7 @@ impl Torrent {
             Counted::Complete => self.picker.complete_peer_gone(),
             Counted::Partial => peer.has.iter_ones().for_each(|piece| self.picker.peer_lost(piece)),
         }
+        self.leave_lines(shared, &peer);
         let given_up = peer.release(&mut shared.pool);
         self.unrequest(&given_up);
         self.pieces.end_leases(conn);
@@ -270,11 +279,12 @@ impl Torrent {
 
     /// Rates, time-outs, keep-alives.
     pub(super) fn tick_peers(&mut self, now: Instant, shared: &mut Shared) {
+        self.look_at_grants(now, shared);
         let (mut late, mut snubbing) = (Vec::new(), Vec::new());
         let config = &shared.config;
         for peer in self.peers.values_mut() {
             peer.tick();
-            if peer.tx.unflushed_bytes() == 0 {
+            if peer.tx.bytes_at_driver() == 0 {
                 peer.tx_moved = now;
             }
             let age = now.since(peer.stage_since);
@@ -283,7 +293,7 @@ impl Torrent {
                 Stage::Handshaking if age >= config.handshake_timeout => {
                     late.push((peer.conn, PeerFault::HandshakeTimeout.into()));
                 }
-                Stage::Live if now.since(peer.last_heard) >= config.idle_timeout => {
+                Stage::Live if now.since(peer.last_heard.max(peer.held)) >= config.idle_timeout => {
                     late.push((peer.conn, CloseReason::Idle));
                 }
                 // It may go on talking: what it holds is an upload slot, and memory here.
@@ -292,9 +302,12 @@ impl Torrent {
                 }
                 Stage::Live => {
                     // Also when it delivers others: one block kept back could hold up the whole piece.
-                    let kept_back =
-                        peer.oldest_request().is_some_and(|sent| now.since(sent) >= config.request_timeout * 2);
-                    if kept_back || (!peer.is_idle() && now.since(peer.last_progress) >= config.request_timeout) {
+                    // What a limit of ours holds back is not late.
+                    let kept_back = peer
+                        .oldest_request()
+                        .is_some_and(|sent| now.since(sent.max(peer.held)) >= config.request_timeout * 2);
+                    let since_progress = now.since(peer.last_progress.max(peer.held));
+                    if kept_back || (!peer.is_idle() && since_progress >= config.request_timeout) {
                         snubbing.push(peer.conn);
                     }
                     if now.since(peer.last_sent) >= KEEP_ALIVE {

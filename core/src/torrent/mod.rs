@@ -2,13 +2,14 @@
 //!
 //! Each file beside this one is a part of the torrent's life: `check` (what is on disk), `checkpoint` (resume data), `links` (connections),
 //! `receive` (bytes in), `request` (what to ask for), `store` (blocks to disk, verdicts), `evidence` (who sent bad ones), `upload` (what to
-//! give), `tracking` (announces); `laws` (what holds between any two events).
+//! give), `limits` (how fast it goes), `tracking` (announces); `laws` (what holds between any two events).
 //! Every method takes the time and what torrents share; none looks at a clock or at another torrent.
 
 mod check;
 mod checkpoint;
 mod evidence;
 mod laws;
+mod limits;
 mod links;
 mod receive;
 mod request;
@@ -21,6 +22,7 @@ mod upload;
 pub(crate) mod tests;
 
 pub(crate) use checkpoint::Step;
+pub(crate) use limits::Served;
 pub(crate) use shared::{Purpose, Shared};
 
 use crate::action::Notice;
@@ -31,6 +33,7 @@ use crate::event::{AddTorrent, Outcome};
 use crate::fault::DiskFault;
 use crate::id::{ConnId, TorrentId};
 use crate::ledger::Ledger;
+use crate::limiter::Lines;
 use crate::metainfo::Metainfo;
 use crate::peer::{Peer, Stage};
 use crate::picker::Picker;
@@ -63,6 +66,7 @@ pub(crate) struct Torrent {
     peers: BTreeMap<ConnId, Peer>,
     candidates: Candidates,
     announcer: Announcer,
+    lines: Lines<ConnId>,
     /// The disk's complaint, and when to try again.
     trouble: Option<(DiskFault, Instant)>,
     /// Peers that may be asked for blocks.
@@ -115,6 +119,7 @@ impl Torrent {
             peers: BTreeMap::new(),
             candidates,
             announcer,
+            lines: Lines::default(),
             metainfo,
             trouble: None,
             sources: 0,
@@ -281,6 +286,7 @@ impl Torrent {
             peers: live().count() as u32,
             seeds: live().filter(|peer| peer.is_seed()).count() as u32,
             candidates: self.candidates.waiting() as u32,
+            limits: self.limits(),
             trouble: self.trouble.as_ref().map(|(fault, _)| fault.clone()),
         }
     }
@@ -308,7 +314,11 @@ impl Torrent {
 
     /// A picture of its peers.
     pub(crate) fn peer_views(&self) -> Vec<PeerView> {
-        self.peers.values().filter(|peer| peer.stage == Stage::Live).map(|peer| peer.view(self.id)).collect()
+        self.peers
+            .values()
+            .filter(|peer| peer.stage == Stage::Live)
+            .map(|peer| peer.view(self.id, self.lines.down.turns.contains(peer.conn)))
+            .collect()
     }
 
     /// One of its connections.

@@ -1,7 +1,7 @@
 //! Bytes from a peer: decoded, blocks copied into their buffers, messages acted upon.
 
 use super::{Shared, Torrent};
-use crate::action::{Action, CloseReason};
+use crate::action::CloseReason;
 use crate::fault::PeerFault;
 use crate::id::{BLOCK_LEN, ConnId};
 use crate::ledger::Fate;
@@ -15,9 +15,8 @@ impl Torrent {
     pub(crate) fn handle_received(&mut self, now: Instant, shared: &mut Shared, conn: ConnId, bytes: &[u8]) {
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         peer.last_heard = now;
-        if let Some(grant) = peer.use_read_credit(bytes.len() as u64) {
-            shared.actions.push_back(Action::AllowRead { conn, bytes: grant });
-        }
+        self.note_read(now, shared, conn, bytes.len() as u64);
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
         let mut decoder = core::mem::take(&mut peer.decoder);
         let mut input = bytes;
         loop {

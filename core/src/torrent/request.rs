@@ -54,6 +54,7 @@ impl Torrent {
         }
         // No peer may hold so much of the pool that others cannot be asked.
         let share = (shared.pool.capacity() / self.sources.max(1)).max(MIN_SHARE) as u32;
+        let share = share.min(self.window_under_limits(shared));
         loop {
             let Some(peer) = self.peers.get(&conn).filter(|peer| may_ask(peer)) else { return };
             // Who keeps us waiting first finishes what it has begun.

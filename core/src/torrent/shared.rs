@@ -8,7 +8,8 @@ use crate::blame::ReadingId;
 use crate::block::BlockPool;
 use crate::config::Config;
 use crate::id::{ConnId, OpId, PeerId, PieceIndex, TorrentId};
-use crate::peer::{Peer, READ_GRANT_BYTES};
+use crate::limiter::Lines;
+use crate::peer::{FIRST_CREDIT_BYTES, Peer, READ_GRANT_BYTES};
 use crate::time::Instant;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
@@ -77,6 +78,8 @@ pub(crate) struct Shared {
     pub half_open: usize,
     /// Whose connections are refused.
     pub bans: Bans,
+    /// How fast bytes may flow, and which torrents wait for a share.
+    pub lines: Lines<TorrentId>,
     operations: BTreeMap<OpId, (TorrentId, Purpose)>,
     /// Operations that take blocks to the disk, and those that bring them to stable storage.
     absorbing: u32,
@@ -91,6 +94,9 @@ impl Shared {
     /// Nothing under way.
     pub(crate) fn new(config: Config, peer_id: PeerId, clock: (Instant, u64)) -> Self {
         let pool = BlockPool::new(config.pool_blocks);
+        let mut lines = Lines::default();
+        lines.down.bucket.set_rate(Instant::ZERO, config.limits.down);
+        lines.up.bucket.set_rate(Instant::ZERO, config.limits.up);
         Shared {
             config,
             peer_id,
@@ -102,6 +108,7 @@ impl Shared {
             unnamed: 0,
             half_open: 0,
             bans: Bans::default(),
+            lines,
             operations: BTreeMap::new(),
             absorbing: 0,
             syncing: 0,
@@ -208,14 +215,26 @@ impl Shared {
     }
 
     /// Lets the driver read the first bytes.
-    pub(crate) fn grant_first_read(&mut self, peer: &mut Peer) {
-        peer.read_credit = READ_GRANT_BYTES;
-        self.actions.push_back(Action::AllowRead { conn: peer.conn, bytes: READ_GRANT_BYTES });
+    pub(crate) fn grant_first_read(&mut self, peer: &mut Peer, limited: bool) {
+        peer.read_credit = if limited { FIRST_CREDIT_BYTES } else { READ_GRANT_BYTES };
+        self.actions.push_back(Action::AllowRead { conn: peer.conn, bytes: peer.read_credit });
+    }
+
+    /// Takes back what a peer may send beyond `left`.
+    pub(crate) fn revoke_read(&mut self, peer: &mut Peer, left: u64) {
+        if peer.read_credit > left {
+            self.actions.push_back(Action::RevokeRead { conn: peer.conn, bytes: peer.read_credit - left });
+            peer.read_credit = left;
+        }
     }
 
     /// Puts a peer that has something to send on the list.
     pub(crate) fn announce_tx(&mut self, peer: &mut Peer) {
-        if !peer.tx_announced && !peer.tx.is_empty() {
+        let control = peer.tx.take_control_bytes();
+        self.lines.up.bucket.refill(peer.last_sent);
+        self.lines.up.bucket.take(control);
+        peer.control_bytes += control;
+        if !peer.tx_announced && peer.tx.is_ready() {
             peer.tx_announced = true;
             self.tx_ready.push_back(peer.conn);
         }

@@ -137,6 +137,20 @@ pub(crate) const BREACHES: &[Breach] = &[
     ("an announce waits for what is under way", |torrent, shared| {
         replace_operations(torrent, shared, |purpose| Some(purpose).filter(|p| !matches!(p, Purpose::Announce(_))));
     }),
+    ("what may still be received equals a recount", |torrent, _| torrent.lines.down.bucket.promise(1)),
+    ("without a limit nothing is held back", |torrent, _| {
+        let (id, tx) = (torrent.id, &mut peer(torrent, TAKER).tx);
+        tx.set_limited(true);
+        tx.push_block(id, request(0));
+        tx.take(&mut TxBatch::default());
+    }),
+    ("who may send next to nothing waits for its turn", |torrent, _| peer(torrent, GIVER).read_credit = 0),
+    ("who is to be sent something waits for its turn", |torrent, _| {
+        torrent.lines.up.bucket.set_rate(Instant::ZERO, 1000);
+        peer(torrent, TAKER).uploads.push_back(request(0));
+    }),
+    ("only who is connected waits", |torrent, _| torrent.lines.down.turns.join(NOBODY)),
+    ("a torrent waits with its peers", |torrent, _| torrent.lines.up.turns.join(TAKER)),
     ("a stopped torrent has no peers", |torrent, _| torrent.state = TorrentState::Stopped),
     ("who only checks holds no buffers", |torrent, _| torrent.check_only = true),
 ];

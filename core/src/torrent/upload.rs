@@ -69,6 +69,9 @@ impl Torrent {
 
     /// Moves requests into the send queue as far as the network keeps up.
     pub(super) fn pump_uploads(&mut self, now: Instant, shared: &mut Shared, conn: ConnId) {
+        if self.is_up_limited(shared) {
+            return self.wait_to_send(shared, conn);
+        }
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         while peer.tx.unflushed_bytes() < MAX_UNFLUSHED_BYTES
             && let Some(request) = peer.uploads.pop_front()
@@ -109,7 +112,10 @@ impl Torrent {
                 // Who asks and does not read must not keep a slot from those who do.
                 interested: peer.peer_interested && now.since(peer.tx_moved) < STALLED_AFTER,
                 unchoked: !peer.am_choking,
-                idle: !peer.am_choking && now.since(peer.last_asked.max(peer.choke_since)) >= IDLE_AFTER,
+                // Who waits for what it asked for is not idle.
+                idle: !peer.am_choking
+                    && peer.uploads.is_empty()
+                    && now.since(peer.last_asked.max(peer.choke_since)) >= IDLE_AFTER,
                 since: peer.choke_since,
             })
             .collect();

@@ -2,6 +2,7 @@
 
 use super::tracker;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use sameseed_core::config::RateLimits;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -106,6 +107,20 @@ pub(crate) struct RunArgs {
     /// Read all that is there, also what has not changed
     #[arg(long, alias = "check-integrity")]
     pub(crate) force_check: bool,
+    /// Receive no more than so many bytes a second; K and M stand for 1024 and 1024 times 1024, 0 is no limit
+    ///
+    /// What goes over the sockets of peers is counted, messages included.
+    #[arg(long, value_name = "SPEED", default_value = "0", hide_default_value = true, value_parser = speed)]
+    pub(crate) max_download_limit: u64,
+    /// Send no more than so many bytes a second
+    #[arg(long, value_name = "SPEED", default_value = "0", hide_default_value = true, value_parser = speed)]
+    pub(crate) max_upload_limit: u64,
+    /// Receive no more than so many bytes a second for all torrents together
+    #[arg(long, value_name = "SPEED", default_value = "0", hide_default_value = true, value_parser = speed)]
+    pub(crate) max_overall_download_limit: u64,
+    /// Send no more than so many bytes a second for all torrents together
+    #[arg(long, value_name = "SPEED", default_value = "0", hide_default_value = true, value_parser = speed)]
+    pub(crate) max_overall_upload_limit: u64,
     /// Print one JSON object per line on standard output instead of progress
     #[arg(long)]
     pub(crate) json: bool,
@@ -204,6 +219,30 @@ pub(crate) struct VerifyArgs {
 pub(crate) struct PortRange {
     pub(crate) first: u16,
     pub(crate) last: u16,
+}
+
+impl RunArgs {
+    /// Limits of each torrent.
+    pub(crate) fn limits(&self) -> RateLimits {
+        RateLimits { down: self.max_download_limit, up: self.max_upload_limit }
+    }
+
+    /// Limits of all torrents together.
+    pub(crate) fn overall_limits(&self) -> RateLimits {
+        RateLimits { down: self.max_overall_download_limit, up: self.max_overall_upload_limit }
+    }
+}
+
+/// Bytes per second as aria2 reads them.
+fn speed(text: &str) -> Result<u64, String> {
+    let (digits, unit) = match text.strip_suffix(['k', 'K']) {
+        Some(digits) => (digits, 1 << 10),
+        None => text.strip_suffix(['m', 'M']).map_or((text, 1), |digits| (digits, 1 << 20)),
+    };
+    let number = digits.parse::<u64>().ok().filter(|_| digits.bytes().all(|digit| digit.is_ascii_digit()));
+    number
+        .and_then(|number| number.checked_mul(unit))
+        .ok_or_else(|| String::from("a speed is a number, perhaps with K or M: 500K"))
 }
 
 impl FromStr for PortRange {
@@ -310,6 +349,10 @@ mod tests {
             "create x --piece-length 4096M",
             "create x --piece-length K",
             "create",
+            "x.torrent --max-download-limit fast",
+            "x.torrent --max-upload-limit 1.5M",
+            "x.torrent --max-upload-limit +1",
+            "x.torrent --max-overall-upload-limit 99999999999999999999K",
             "-d out info x.torrent",
         ] {
             assert!(parse(args).is_err(), "{args}");
@@ -321,6 +364,7 @@ mod tests {
         assert_eq!(piece_length("16384"), Ok(16384));
         assert_eq!(piece_length("256K"), Ok(256 << 10));
         assert_eq!(piece_length("4MiB"), Ok(4 << 20));
+        assert_eq!([speed("0"), speed("5000"), speed("5K"), speed("2m")], [Ok(0), Ok(5000), Ok(5 << 10), Ok(2 << 20)]);
         assert_eq!("0".parse(), Ok(PortRange { first: 0, last: 0 }));
         assert_eq!("6881-6889".parse(), Ok(PortRange { first: 6881, last: 6889 }));
     }

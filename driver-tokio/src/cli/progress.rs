@@ -63,6 +63,7 @@ fn progress(view: &TorrentView) -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use sameseed_core::config::RateLimits;
     use sameseed_core::id::{InfoHash, TorrentId};
     use sameseed_core::ledger::Ledger;
 
@@ -92,6 +93,7 @@ pub(crate) mod tests {
             peers: 12,
             seeds: 3,
             candidates: 40,
+            limits: RateLimits::default(),
             trouble: None,
         }
     }

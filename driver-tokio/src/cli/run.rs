@@ -66,6 +66,7 @@ async fn start(args: &RunArgs) -> Result<Session, Failure> {
         config.bind = args.bind;
         config.resume_dir = resume_dir(args);
         config.engine.shutdown_timeout = SHUTDOWN_TIMEOUT;
+        config.engine.limits = args.overall_limits();
         config.engine.check_parallelism = 2 * std::thread::available_parallelism().map_or(1, NonZero::get);
         let disk = FileDisk::new()
             .map_err(|error| Failure::new(Exit::Other, format!("cannot start threads: {}", system_words(&error))))?;
@@ -123,6 +124,7 @@ async fn follow(
         })
         .await
         .map_err(|_| ended())?;
+    session.set_limits(Some(torrent), args.limits()).await.map_err(|_| ended())?;
     let mut looks = interval(DRAW_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut complete = false;

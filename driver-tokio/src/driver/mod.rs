@@ -353,6 +353,9 @@ impl<M: Machine, N: Net, D: Disk> Turn<'_, M, N, D> {
             Request::AddPeers(torrent, peers) => {
                 shared.tell(Event::Command(Command::AddPeers { torrent, peers }));
             }
+            Request::SetLimits(torrent, limits) => {
+                shared.tell(Event::Command(Command::SetLimits { torrent, limits }));
+            }
             Request::View(reply) => {
                 let _ = reply.send(shared.heart.machine.view());
             }

@@ -4,6 +4,7 @@ use super::*;
 use crate::disk::ReadRequest;
 use crate::session::Request;
 use sameseed_core::action::{CloseReason, Fetch, Notice, Operation, Segment};
+use sameseed_core::config::RateLimits;
 use sameseed_core::engine::TimerKind;
 use sameseed_core::fault::{DiskFault, DiskFaultKind};
 use sameseed_core::id::{ConnId, OpId, PieceIndex};
@@ -80,7 +81,15 @@ impl Machine for Script {
         Some((self.timeout?, TimerKind::Announce(TorrentId(0))))
     }
     fn view(&self) -> View {
-        View { torrents: Vec::new(), connections: 0, half_open: 0, pool: (0, 0, 0), operations: 0, banned: 0 }
+        View {
+            torrents: Vec::new(),
+            connections: 0,
+            half_open: 0,
+            pool: (0, 0, 0),
+            operations: 0,
+            banned: 0,
+            limits: RateLimits::default(),
+        }
     }
     fn peers(&self, _: TorrentId) -> Vec<PeerView> {
         Vec::new()

@@ -52,6 +52,7 @@ checks! {
     Junk "who has sent nothing that was asked for has no download rate",
     OneLink "a client has one live link per peer, and none to itself",
     Limits "connections, operations, windows, queues and backlogs stay under their limits",
+    Rate "no more is received than the limits allow and one block, and no payload sent beyond",
     Spin "no timer fires over and over without time passing",
     IdleTick "a tick before its time changes nothing",
     HonestBan "an honest peer is never banned, unless it shares a liar's address",

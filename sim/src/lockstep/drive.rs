@@ -52,6 +52,7 @@ impl World {
         self.trace.number(self.now.as_micros() << 8 | index as u64);
         self.trace.event(&event);
         self.keep_books(index, &event);
+        self.keep_flow(index, &event);
         let (now, life) = (self.now, self.nodes[index].life);
         let eager = !self.host(index).undrained;
         let late = eager && self.strikes(Fault::LateDrain);
@@ -100,6 +101,20 @@ impl World {
         Some(self.links.get(link)?[1 - side].node)
     }
 
+    fn keep_flow(&mut self, index: NodeIndex, event: &Event<'_>) {
+        let now = self.now;
+        let Host { flow, wires, skew, .. } = self.host_mut(index);
+        match event {
+            Event::Received { bytes, .. } => {
+                if let Err((check, detail)) = flow.received(now + *skew, bytes.len() as u64, wires.len()) {
+                    broken(check, index, &detail);
+                }
+            }
+            Event::Command(Command::SetLimits { torrent, limits }) => flow.command(torrent.is_some(), *limits),
+            _ => {}
+        }
+    }
+
     fn keep_books(&mut self, index: NodeIndex, event: &Event<'_>) {
         let Host { wires, books, touched, undrained, .. } = self.host_mut(index);
         match event {
@@ -126,6 +141,9 @@ impl World {
 
     pub(super) fn drain(&mut self, index: NodeIndex) {
         let late = std::mem::replace(&mut self.host_mut(index).undrained, false);
+        let now = self.now;
+        let host = self.host_mut(index);
+        host.flow.drained(now + host.skew);
         let over = self.host(index).said_shut_down;
         while let Some(action) = self.host_mut(index).engine.poll_action() {
             self.trace.number(self.now.as_micros() << 8 | index as u64);
@@ -254,6 +272,14 @@ impl World {
                 None if late => {}
                 None => broken(Check::AfterClose, index, &format!("AllowRead on {conn}")),
             },
+            Action::RevokeRead { conn, bytes } => match self.nodes[index].conns.get(&conn).copied() {
+                Some((link, side)) => {
+                    let Some(ends) = self.links.get_mut(&link) else { return };
+                    ends[side].credit = ends[side].credit.saturating_sub(bytes);
+                }
+                None if late => {}
+                None => broken(Check::AfterClose, index, &format!("RevokeRead on {conn}")),
+            },
             Action::Submit { op, operation } => {
                 self.host_mut(index).books.submitted(&operation);
                 self.submit(index, op, operation);
@@ -327,6 +353,12 @@ impl World {
                     }
                 }
             }
+        }
+        let payload = batch.segments.iter().filter(|s| matches!(s, Segment::File { .. })).map(Segment::len_bytes).sum();
+        let now = self.now;
+        let Host { flow, wires, skew, .. } = self.host_mut(index);
+        if let Err((check, detail)) = flow.sent(now + *skew, batch.len_bytes(), payload, wires.len(), late) {
+            broken(check, index, &detail);
         }
         let content = self.content.clone();
         if let Some(wire) = self.host(index).wires.get(&conn) {

@@ -3,6 +3,7 @@
 use super::books::{Books, judge_rate};
 use super::checks::{Check, broken};
 use super::disk::Disk;
+use super::flow::Flow;
 use super::sabotage::Sabotage;
 use super::wire::{Breach, Knowledge, Wire};
 use sameseed_core::action::TxBatch;
@@ -45,6 +46,7 @@ pub struct Host {
     pub(super) dials: u32,
     pub(super) said_shut_down: bool,
     pub(super) books: Books,
+    pub(super) flow: Flow,
     /// Connections on which something came or went since it was drained.
     pub(super) touched: BTreeSet<ConnId>,
     /// Events it was told.
@@ -82,6 +84,7 @@ impl Host {
         config.checkpoint_interval = CHECKPOINT_INTERVAL;
         config.checkpoint_bytes = CHECKPOINT_BYTES;
         config.totals_interval = TOTALS_INTERVAL;
+        let limits = config.limits;
         Host {
             engine: Engine::new(config.clone(), seed, now, 1_700_000_000),
             disk,
@@ -99,6 +102,7 @@ impl Host {
             dials: 0,
             said_shut_down: false,
             books: Books::default(),
+            flow: Flow::new(now, limits),
             touched: BTreeSet::new(),
             events: 0,
             calm_since: now,
@@ -120,6 +124,7 @@ impl Host {
         self.told_to_stop = None;
         self.fetches.clear();
         self.books = Books::default();
+        self.flow = Flow::new(now + self.skew, self.config.limits);
         self.touched.clear();
     }
 
@@ -172,6 +177,11 @@ impl Host {
     /// Whether it has everything, safe on the disk.
     pub fn is_seeding(&self) -> bool {
         self.engine.view().torrents.iter().all(|torrent| torrent.state == TorrentState::Seeding)
+    }
+
+    /// Bytes that came in and went out over its sockets in this life.
+    pub fn bytes(&self) -> [u64; 2] {
+        self.flow.totals()
     }
 
     /// Whether no block buffer is reserved or out.

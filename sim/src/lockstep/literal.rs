@@ -57,7 +57,8 @@ fn access(value: &Access) -> String {
 }
 
 fn client(value: &Client) -> String {
-    let Client { seeder, access: network, pool_blocks, upload_slots, peers, knows_itself, start } = value;
+    let Client { seeder, access: network, pool_blocks, upload_slots, peers, knows_itself, limits, later, start } =
+        value;
     let (name, base) =
         if *seeder { ("Client::seeder()", Client::seeder()) } else { ("Client::leecher()", Client::leecher()) };
     let mut fields = Fields(Vec::new());
@@ -66,6 +67,11 @@ fn client(value: &Client) -> String {
     fields.add("upload_slots", upload_slots, &base.upload_slots, plain);
     fields.add("peers", peers, &base.peers, list);
     fields.add("knows_itself", knows_itself, &base.knows_itself, plain);
+    fields.add("limits", limits, &base.limits, plain);
+    fields.add("later", later, &base.later, |later| {
+        later
+            .map_or_else(|| String::from("None"), |(after, limits)| format!("Some(({}, {limits:?}))", duration(&after)))
+    });
     fields.add("start", start, &base.start, fault);
     fields.short("Client", name)
 }

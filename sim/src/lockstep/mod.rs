@@ -14,6 +14,7 @@ mod dial;
 mod disk;
 mod drive;
 pub mod faults;
+mod flow;
 mod host;
 mod hostile;
 mod link;

@@ -12,6 +12,8 @@ use sameseed_core::time::Duration;
 
 /// How long the healed swarm may take: the longest wait between two dials, leases, slow links.
 const LIVENESS: Duration = Duration::from_secs(2 * 3600);
+/// How often all of the torrent may have to go through the slowest limit, on top of that.
+const SLOW_ROUNDS: u64 = 20;
 /// How long buffers may be out after everyone has finished: a block that was asked of two peers is still arriving from the slower one.
 const HOMECOMING: Duration = Duration::from_secs(300);
 /// How long a client may take to stop.
@@ -71,7 +73,10 @@ pub fn run_broken(scenario: &Scenario, scene: &SharedScene, sabotages: &[(NodeIn
 /// When a law is broken.
 pub fn finish(world: &mut World) {
     let goals = Goal::of_all(world);
-    if !world.run_until(LIVENESS, |world| goals.iter().all(|goal| goal.is_reached(world))) {
+    let limits = world.clients().into_iter().filter_map(|node| world.host(node).flow.slowest());
+    let needed = limits.map(|bytes_per_s| SLOW_ROUNDS * world.content.layout().total_len() / bytes_per_s).max();
+    let liveness = LIVENESS + Duration::from_secs(needed.unwrap_or(0));
+    if !world.run_until(liveness, |world| goals.iter().all(|goal| goal.is_reached(world))) {
         report_stuck(world, &goals);
     }
     world.nth.is_over = true;

@@ -5,7 +5,7 @@
 use super::wire::{Knowledge, Wire};
 use crate::naive_wire::{NaiveMessage, encode};
 use sameseed_core::action::{Action, CloseReason, Notice, Operation};
-use sameseed_core::event::{Event, Outcome};
+use sameseed_core::event::{Command, Event, Outcome};
 use sameseed_core::fault::PeerFault;
 use sameseed_core::id::{ConnId, FileIndex, OpId};
 use sameseed_core::ledger::Ledger;
@@ -34,6 +34,7 @@ pub enum Sabotage {
     SwallowsInterest,
     RotsBeforeUpload,
     ClosesTwice,
+    ForgetsLimits,
     SubmitsTwice,
     ForgetsDone,
     SyncsNothing,
@@ -78,6 +79,7 @@ impl Sabotage {
     /// An event on its way to the engine; `false` when it gets lost.
     pub(super) fn event(self, event: &mut Event<'_>) -> bool {
         match (self, event) {
+            (ForgetsLimits, Event::Command(Command::SetLimits { .. })) => false,
             (ForgetsDone, Event::Done { outcome: Outcome::Absorb { .. }, .. }) => false,
             (LosesABlock, Event::Done { outcome: Outcome::Absorb { blocks, .. }, .. }) => {
                 blocks.pop();

@@ -4,9 +4,9 @@ use super::faults::Fault;
 use super::link::Access;
 use super::node::address;
 use super::nth::Blow;
-use super::world::World;
+use super::world::{Later, World};
 use crate::{content, random};
-use sameseed_core::config::Config;
+use sameseed_core::config::{Config, RateLimits};
 use sameseed_core::rng::Rng;
 use sameseed_core::time::Duration;
 use std::fmt;
@@ -14,6 +14,8 @@ use std::net::IpAddr;
 
 /// The most bytes of a torrent: keeps a seed quick.
 const MAX_BYTES: u64 = 3 << 20;
+/// No limit is so slow that the torrent needs longer than this to come through it.
+const SLOWEST_S: u64 = 100;
 
 /// One client of a scenario.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +32,10 @@ pub struct Client {
     pub peers: Vec<usize>,
     /// It knows its own address.
     pub knows_itself: bool,
+    /// What it receives and sends at most.
+    pub limits: RateLimits,
+    /// After so long its torrent has limits of its own.
+    pub later: Option<(Duration, RateLimits)>,
     /// It had everything, and then this happened before it started.
     pub start: Option<Fault>,
 }
@@ -170,6 +176,8 @@ impl Client {
             upload_slots: 4,
             peers: vec![0],
             knows_itself: false,
+            limits: RateLimits::default(),
+            later: None,
             start: None,
         }
     }
@@ -248,6 +256,7 @@ impl Scenario {
         for index in 0..seeders + leechers {
             clients.push(draw_client(rng, index, seeders, by_hand, nodes));
         }
+        draw_limits(seed, total / SLOWEST_S, &mut clients);
         let hostile_stay = rng.below(2) == 0;
         // Now and then long enough for the longer waits.
         let safety = Duration::from_secs(10 + rng.below(80) + if rng.below(16) == 0 { 300 } else { 0 });
@@ -294,9 +303,13 @@ impl Scenario {
             let index = world.clients().len();
             let own_ips = if client.knows_itself { vec![IpAddr::V4(*address(index).ip())] } else { Vec::new() };
             let (pool_blocks, upload_slots) = (client.pool_blocks, client.upload_slots);
-            let config = Config { pool_blocks, upload_slots, own_ips, ..Config::default() };
+            let limits = client.limits;
+            let config = Config { pool_blocks, upload_slots, own_ips, limits, ..Config::default() };
             let full = client.seeder || client.start.is_some();
             world.add_host_at(client.access, full, config, &client.peers);
+            if let Some((after, limits)) = client.later {
+                world.push(after, Later::Limit { node: index, limits });
+            }
             if let Some(fault) = client.start {
                 world.spoil_start(index, fault);
             }
@@ -306,6 +319,25 @@ impl Scenario {
             world.faults.per_mille[*fault as usize] = *rate;
         }
         world
+    }
+}
+
+/// Some clients have limits, some are given others on the way. A stream of its own: what else a seed draws stays what it was.
+fn draw_limits(seed: u64, slowest: u64, clients: &mut [Client]) {
+    let rng = &mut random::rng("limits", &[seed]);
+    if rng.below(3) > 0 {
+        return;
+    }
+    let rates = [5 << 10, 20 << 10, 64 << 10, 256 << 10, 1 << 20];
+    let drawn = |rng: &mut Rng| if rng.below(2) == 0 { 0 } else { pick(rng, &rates).max(slowest) };
+    for client in clients {
+        if rng.below(2) == 0 {
+            client.limits = RateLimits { down: drawn(rng), up: drawn(rng) };
+        }
+        if rng.below(4) == 0 {
+            let after = Duration::from_micros(rng.below(20_000_000));
+            client.later = Some((after, RateLimits { down: drawn(rng), up: drawn(rng) }));
+        }
     }
 }
 
@@ -328,6 +360,8 @@ fn draw_client(rng: &mut Rng, index: usize, seeders: usize, by_hand: bool, nodes
         upload_slots: pick(rng, &[1, 2, 4, 8]),
         peers,
         knows_itself: rng.below(2) == 0,
+        limits: RateLimits::default(),
+        later: None,
         start: (index > 0 && rng.below(12) == 0).then(|| pick(rng, STARTS)),
     }
 }
@@ -343,7 +377,13 @@ impl fmt::Display for Scenario {
             let (pool, slots, peers) = (client.pool_blocks, client.upload_slots, &client.peers);
             let (up, down) = (up_per_s >> 10, down_per_s >> 10);
             let itself = if client.knows_itself { " and itself" } else { "" };
-            let start = client.start.map_or(String::new(), |fault| format!(", {}", fault.name()));
+            let mut start = client.start.map_or(String::new(), |fault| format!(", {}", fault.name()));
+            if client.limits != RateLimits::default() {
+                start += &format!(", {:?}", client.limits);
+            }
+            if let Some((after, limits)) = client.later {
+                start += &format!(", after {after:?} {limits:?}");
+            }
             write!(f, "{role} {latency:?}+{jitter:?} {up}/{down} KiB/s{nat} pool {pool} slots {slots} ")?;
             write!(f, "knows {peers:?}{itself}{start}; ")?;
         }

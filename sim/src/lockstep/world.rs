@@ -16,10 +16,10 @@ use super::trace::Trace;
 use super::tracker::Tracker;
 use crate::random;
 use sameseed_core::action::Operation;
-use sameseed_core::config::Config;
+use sameseed_core::config::{Config, RateLimits};
 use sameseed_core::event::{Command, Event, Outcome};
 use sameseed_core::fault::{DiskFault, LinkFault};
-use sameseed_core::id::{ConnId, OpId};
+use sameseed_core::id::{ConnId, OpId, TorrentId};
 use sameseed_core::metainfo::Metainfo;
 use sameseed_core::rng::{Rng, Seed};
 use sameseed_core::time::{Duration, Instant};
@@ -113,6 +113,11 @@ pub(super) enum Later {
     Exit {
         node: NodeIndex,
         life: u32,
+    },
+    /// A client is given limits for its torrent.
+    Limit {
+        node: NodeIndex,
+        limits: RateLimits,
     },
     /// Something may go wrong.
     Chaos,
@@ -311,6 +316,11 @@ impl World {
         self.tell(index, Event::Command(command));
     }
 
+    /// Gives limits: to the torrent, or to all together.
+    pub fn limit(&mut self, index: NodeIndex, torrent: Option<TorrentId>, limits: RateLimits) {
+        self.command(index, Command::SetLimits { torrent, limits });
+    }
+
     /// The program of a host dies; with `silence` the others are not told. It starts again after `after`.
     pub fn crash(&mut self, index: NodeIndex, crash: Crash, silence: bool, after: Duration) {
         self.note(index, || format!("CRASH {crash:?}, silence {silence}, back in {after:?}"));
@@ -419,6 +429,11 @@ impl World {
             Later::Leave { node, life } if self.nodes[node].life == life => self.leave(node),
             Later::Leave { .. } => {}
             Later::Exit { node, life } => self.exit(node, life),
+            Later::Limit { node, limits } => {
+                if self.nodes[node].alive {
+                    self.limit(node, Some(TORRENT), limits);
+                }
+            }
             Later::Chaos => self.chaos(),
         }
         true

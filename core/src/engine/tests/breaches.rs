@@ -5,7 +5,7 @@ extern crate std;
 use super::harness::{TORRENT, World};
 use super::{block, config};
 use crate::action::Operation;
-use crate::config::Config;
+use crate::config::{Config, RateLimits};
 use crate::engine::{Engine, TimerKind};
 use crate::event::{Command, Event};
 use crate::id::{ConnId, OpId, TorrentId};
@@ -89,6 +89,14 @@ fn each_law_of_the_engine_is_seen_to_be_broken() {
             }),
             ("peers are looked at in time", |world| set(world, TimerKind::Torrent(TORRENT), None)),
             ("trackers are looked at in time", |world| set(world, TimerKind::Announce(TORRENT), None)),
+            ("what all may still receive equals a recount", |world| shared(world).lines.down.bucket.promise(1)),
+            ("who waits for a limit has its turn in time", |world| {
+                let limits = RateLimits { down: 1000, up: 0 };
+                world.handle(Event::Command(Command::SetLimits { torrent: None, limits }));
+                let bytes = world.block_bytes(block(2, 0));
+                world.send_bytes(ConnId::accepted(0), &bytes[5000..6000]);
+                set(world, TimerKind::Limits, None);
+            }),
             ("who says nothing is closed in time", |world| set(world, TimerKind::Incoming, None)),
             ("only a shutdown has a deadline", |world| set(world, TimerKind::Shutdown, Some(Instant::from_secs(99)))),
             ("a timer belongs to something alive", |world| {

@@ -67,6 +67,8 @@ fn said(message: Message<'_>) -> Said {
 #[derive(Debug, Default)]
 pub(super) struct Script {
     decoder: Decoder,
+    /// The block that is on its way to it.
+    block: Option<BlockRequest>,
     news: Vec<Said>,
     pub(super) raw: Vec<u8>,
     fast: bool,
@@ -292,7 +294,9 @@ impl World {
                 self.peers.remove(&conn);
                 self.dials.retain(|(dial, _)| *dial != conn);
             }
-            Action::AllowRead { conn, .. } => assert!(!self.closed.contains_key(&conn), "nothing after the close"),
+            Action::AllowRead { conn, .. } | Action::RevokeRead { conn, .. } => {
+                assert!(!self.closed.contains_key(&conn), "nothing after the close")
+            }
             Action::Submit { op, operation } => self.ops.push((op, operation)),
             Action::Abort { .. } => {}
             Action::Notify(notice) => self.notices.push(notice),
@@ -321,17 +325,16 @@ impl World {
         peer.raw.extend_from_slice(&bytes);
         peer.unflushed += bytes.len() as u64;
         let mut input = &bytes[..];
-        let mut block = None;
         while let Some(item) = peer.decoder.next(&mut input).expect("what is sent can be read") {
             let news = match item {
                 Item::Handshake(_) => Said::Handshake,
                 Item::Message(message) => said(message),
                 Item::PieceStart(request) => {
-                    block = Some(request);
+                    peer.block = Some(request);
                     continue;
                 }
                 Item::PieceBytes(_) => continue,
-                Item::PieceEnd => Said::Block(block.take().expect("a block has a beginning")),
+                Item::PieceEnd => Said::Block(peer.block.take().expect("a block has a beginning")),
             };
             match &news {
                 Said::Request(request) => {
