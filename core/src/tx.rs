@@ -22,8 +22,8 @@ pub(crate) struct TxQueue {
     held: u64,
     /// Payload in the batch.
     payload: u64,
-    /// Control bytes since they were last asked for.
-    control: u64,
+    /// Control bytes in the batch that may leave and were already told of.
+    told: u64,
 }
 
 impl TxQueue {
@@ -36,7 +36,6 @@ impl TxQueue {
             Some(Segment::Bytes(range)) => range.end = end,
             _ => self.batch.segments.push(Segment::Bytes(start..end)),
         }
-        self.control += (end - start) as u64;
         self.count((end - start) as u64, false);
     }
 
@@ -67,7 +66,7 @@ impl TxQueue {
     /// Holds payload from now on, also what waits already; or lets all of it go.
     pub(crate) fn set_limited(&mut self, limited: bool) {
         self.limited = limited;
-        self.held = if limited { self.payload } else { 0 };
+        (self.held, self.told) = (if limited { self.payload } else { 0 }, 0);
     }
 
     /// Payload that is held.
@@ -80,9 +79,20 @@ impl TxQueue {
         self.held = self.held.saturating_sub(bytes);
     }
 
-    /// Control bytes queued since the last call.
+    /// Under a limit: control bytes that may leave since the last call. Those behind held payload leave, and count, when it does.
     pub(crate) fn take_control_bytes(&mut self) -> u64 {
-        core::mem::take(&mut self.control)
+        if !self.limited {
+            return 0;
+        }
+        let (mut free, mut ready) = (self.payload - self.held, 0);
+        for segment in &self.batch.segments {
+            match segment {
+                Segment::Bytes(range) => ready += range.len() as u64,
+                Segment::File { len, .. } if u64::from(*len) <= free => free -= u64::from(*len),
+                Segment::File { .. } => break,
+            }
+        }
+        ready - core::mem::replace(&mut self.told, ready)
     }
 
     /// Bytes given to the driver and not yet taken by the network.
@@ -94,7 +104,7 @@ impl TxQueue {
     pub(crate) fn take(&mut self, batch: &mut TxBatch) {
         batch.clear();
         if self.held == 0 {
-            self.payload = 0;
+            (self.payload, self.told) = (0, 0);
             core::mem::swap(batch, &mut self.batch);
         } else {
             self.cut(batch);
@@ -126,6 +136,7 @@ impl TxQueue {
         let moved: usize =
             batch.segments.iter().map(|s| if let Segment::Bytes(range) = s { range.len() } else { 0 }).sum();
         batch.bytes.extend(self.batch.bytes.drain(..moved));
+        self.told = self.told.saturating_sub(moved as u64);
         for segment in &mut self.batch.segments {
             if let Segment::Bytes(range) = segment {
                 *range = range.start - moved..range.end - moved;
@@ -251,8 +262,20 @@ mod tests {
         tx.set_limited(false);
         tx.take(&mut batch);
         assert_eq!(batch.len_bytes(), 5 + 3 * (13 + 100 + 9));
-        assert_eq!((tx.take_control_bytes(), tx.take_control_bytes()), (5 + 3 * (13 + 9), 0));
         assert_eq!(tx.bytes_at_driver(), batch.len_bytes());
+    }
+
+    #[test]
+    fn messages_count_when_they_may_leave() {
+        let (mut tx, mut batch) = (filled(true), TxBatch::default());
+        assert_eq!((tx.take_control_bytes(), tx.take_control_bytes()), (5 + 13, 0));
+        for (step, counted) in [(60, 0), (60, 9 + 13), (180, 9 + 13 + 9)] {
+            tx.take(&mut batch);
+            assert_eq!(tx.take_control_bytes(), 0, "what is behind a block waits for it");
+            tx.let_go(step);
+            assert_eq!(tx.take_control_bytes(), counted);
+        }
+        assert_eq!(filled(false).take_control_bytes(), 0, "without a limit nobody counts");
     }
 
     #[test]

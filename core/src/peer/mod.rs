@@ -77,8 +77,8 @@ pub(crate) struct Peer {
     pub tx_moved: Instant,
     /// What the driver may still read.
     pub read_credit: u64,
-    /// When a limit of ours last kept it waiting: until then it was not late.
-    pub held: Instant,
+    /// Since when it waits for its turn to send, under a limit of ours: its clocks stand still meanwhile.
+    pub in_line_since: Option<Instant>,
     /// When it was last allowed to send something under a limit, and how much at a time it makes good use of.
     pub granted: Instant,
     /// See `granted`.
@@ -163,7 +163,7 @@ impl Peer {
             tx_announced: false,
             tx_moved: now,
             read_credit: 0,
-            held: Instant::ZERO,
+            in_line_since: None,
             granted: Instant::ZERO,
             grant_bytes: LEAST_BYTES,
             control_bytes: 0,

@@ -65,6 +65,16 @@ impl Peer {
         self.requested.front().map(|outstanding| outstanding.sent)
     }
 
+    /// It waited in line until now, through no fault of its own: what was to be heard of it is late by as much. `stays`: it waits on.
+    pub(crate) fn excuse_wait(&mut self, now: Instant, stays: bool) {
+        let Some(since) = core::mem::replace(&mut self.in_line_since, stays.then_some(now)) else { return };
+        let waited = now.since(since);
+        let mut clocks = alloc::vec![&mut self.last_heard, &mut self.last_progress];
+        clocks.extend(self.requested.iter_mut().map(|outstanding| &mut outstanding.sent));
+        clocks.extend(self.incoming.iter_mut().map(|incoming| &mut incoming.sent));
+        clocks.into_iter().for_each(|clock| *clock = (*clock + waited).min(now));
+    }
+
     /// Whether this block is under way from this peer.
     pub(crate) fn is_asked_for(&self, request: BlockRequest) -> bool {
         self.requested.iter().any(|o| o.request == request)

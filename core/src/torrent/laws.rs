@@ -185,6 +185,8 @@ impl Torrent {
                 !low || self.lines.down.turns.contains(peer.conn),
                 "who may send next to nothing waits for its turn"
             );
+            let in_line = self.lines.down.turns.contains(peer.conn);
+            assert_eq!(in_line, peer.in_line_since.is_some(), "whose clocks stand still is in line");
             let wants = up && (peer.tx.held_bytes() > 0 || !peer.uploads.is_empty());
             let waits = self.lines.up.turns.contains(peer.conn);
             let slow = peer.tx.bytes_at_driver() >= MAX_AT_DRIVER_BYTES;

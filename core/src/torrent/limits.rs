@@ -63,7 +63,7 @@ impl Torrent {
     pub(crate) fn limits_changed(&mut self, now: Instant, shared: &mut Shared, before: (bool, bool)) {
         let (down, up) = self.are_limited(shared);
         if before.0 != down {
-            self.down_limited_or_not(shared, down);
+            self.down_limited_or_not(now, shared, down);
         }
         if before.1 != up {
             self.lines.up.turns.clear();
@@ -81,9 +81,10 @@ impl Torrent {
         }
     }
 
-    fn down_limited_or_not(&mut self, shared: &mut Shared, limited: bool) {
+    fn down_limited_or_not(&mut self, now: Instant, shared: &mut Shared, limited: bool) {
         self.lines.down.turns.clear();
         for peer in self.peers.values_mut().filter(|peer| peer.stage != Stage::Dialing) {
+            peer.excuse_wait(now, false);
             if limited {
                 shared.revoke_read(peer, IDLE_CREDIT_BYTES);
             } else {
@@ -116,6 +117,7 @@ impl Torrent {
             bucket.take(bytes);
         }
         if peer.read_credit < LOW_CREDIT_BYTES {
+            peer.in_line_since.get_or_insert(now);
             self.lines.down.turns.join(conn);
             shared.lines.down.turns.join(self.id);
         }
@@ -138,7 +140,8 @@ impl Torrent {
         let bytes = peer.grant_bytes.min(most);
         let promised = peer.promised_bytes();
         peer.read_credit += bytes;
-        (peer.granted, peer.held) = (now, now);
+        peer.granted = now;
+        peer.excuse_wait(now, false);
         let promised = peer.promised_bytes() - promised;
         own.promise(promised);
         all.promise(promised);
@@ -152,9 +155,7 @@ impl Torrent {
             return;
         }
         for peer in self.peers.values_mut() {
-            if self.lines.down.turns.contains(peer.conn) {
-                peer.held = now;
-            }
+            peer.excuse_wait(now, peer.in_line_since.is_some());
             let unused = peer.promised_bytes();
             if unused > 0 && now.since(peer.granted) >= GRANT_LASTS {
                 shared.revoke_read(peer, IDLE_CREDIT_BYTES);

@@ -293,7 +293,7 @@ impl Torrent {
                 Stage::Handshaking if age >= config.handshake_timeout => {
                     late.push((peer.conn, PeerFault::HandshakeTimeout.into()));
                 }
-                Stage::Live if now.since(peer.last_heard.max(peer.held)) >= config.idle_timeout => {
+                Stage::Live if now.since(peer.last_heard) >= config.idle_timeout => {
                     late.push((peer.conn, CloseReason::Idle));
                 }
                 // It may go on talking: what it holds is an upload slot, and memory here.
@@ -302,11 +302,9 @@ impl Torrent {
                 }
                 Stage::Live => {
                     // Also when it delivers others: one block kept back could hold up the whole piece.
-                    // What a limit of ours holds back is not late.
-                    let kept_back = peer
-                        .oldest_request()
-                        .is_some_and(|sent| now.since(sent.max(peer.held)) >= config.request_timeout * 2);
-                    let since_progress = now.since(peer.last_progress.max(peer.held));
+                    let kept_back =
+                        peer.oldest_request().is_some_and(|sent| now.since(sent) >= config.request_timeout * 2);
+                    let since_progress = now.since(peer.last_progress);
                     if kept_back || (!peer.is_idle() && since_progress >= config.request_timeout) {
                         snubbing.push(peer.conn);
                     }

@@ -145,6 +145,7 @@ pub(crate) const BREACHES: &[Breach] = &[
         tx.take(&mut TxBatch::default());
     }),
     ("who may send next to nothing waits for its turn", |torrent, _| peer(torrent, GIVER).read_credit = 0),
+    ("whose clocks stand still is in line", |torrent, _| peer(torrent, GIVER).in_line_since = Some(Instant::ZERO)),
     ("who is to be sent something waits for its turn", |torrent, _| {
         torrent.lines.up.bucket.set_rate(Instant::ZERO, 1000);
         peer(torrent, TAKER).uploads.push_back(request(0));

@@ -354,10 +354,11 @@ impl World {
                 }
             }
         }
-        let payload = batch.segments.iter().filter(|s| matches!(s, Segment::File { .. })).map(Segment::len_bytes).sum();
+        let last = batch.segments.iter().rposition(|segment| matches!(segment, Segment::File { .. }));
+        let with_payload = batch.segments.iter().take(last.map_or(0, |last| last + 1)).map(Segment::len_bytes).sum();
         let now = self.now;
         let Host { flow, wires, skew, .. } = self.host_mut(index);
-        if let Err((check, detail)) = flow.sent(now + *skew, batch.len_bytes(), payload, wires.len(), late) {
+        if let Err((check, detail)) = flow.sent(now + *skew, batch.len_bytes(), with_payload, wires.len(), late) {
             broken(check, index, &detail);
         }
         let content = self.content.clone();

@@ -108,7 +108,8 @@ impl Flow {
         })
     }
 
-    /// Bytes go out, of which so many are payload; messages alone are never too many. What is handed over late was not decided now: it does not count.
+    /// Bytes go out. So many of them are payload and what stands before it; messages alone are never too many. What is handed over late was not
+    /// decided now: it does not count.
     ///
     /// # Errors
     /// When the payload should have waited.
@@ -116,14 +117,19 @@ impl Flow {
         &mut self,
         now: Instant,
         bytes: u64,
-        payload: u64,
+        with_payload: u64,
         connections: usize,
         late: bool,
     ) -> Result<(), Breach> {
         self.sent += bytes;
         self.up.iter_mut().try_for_each(|cup| {
-            cup.fill(now, if late { 0 } else { bytes });
-            if payload > 0 && !late { cup.judge(connections, "sent") } else { Ok(()) }
+            if late {
+                return Ok(());
+            }
+            cup.fill(now, with_payload);
+            let verdict = if with_payload > 0 { cup.judge(connections, "sent") } else { Ok(()) };
+            cup.fill(now, bytes - with_payload);
+            verdict
         })
     }
 }

@@ -195,6 +195,11 @@ impl Wire {
         self.received.arriving()
     }
 
+    /// Whether we are in the midst of sending a block: under a limit it leaves in parts, and what is to be said waits for its end.
+    pub(super) fn is_mid_block(&self) -> bool {
+        self.sent.arriving().is_some()
+    }
+
     /// Whether the block has begun to arrive.
     pub(super) fn is_arriving(&self, range: Range) -> bool {
         self.arriving() == Some(range)
@@ -391,6 +396,9 @@ impl Wire {
         self.refused.clear();
         let choked_and_interested = self.we_choke && self.they_are_interested;
         self.hungry_since = choked_and_interested.then(|| self.hungry_since.unwrap_or(now));
+        if self.is_mid_block() {
+            return Ok(());
+        }
         self.settle_answers()?;
         let wants = if self.told_all { self.said_have.len() < pieces as usize } else { self.wanted > 0 };
         if self.is_live() && wants != self.said_interested {
@@ -404,13 +412,7 @@ impl Wire {
             return Ok(());
         }
         if self.is_fast() {
-            // A block of which a part has left under a limit is its own answer.
-            let sending = |range: &Range| self.sent.arriving() == Some(*range);
-            let late = self
-                .owed
-                .iter()
-                .find(|(range, owed)| (self.we_choke || owed.cancelled > 0) && !sending(range))
-                .filter(|_| self.honest);
+            let late = self.owed.iter().find(|(_, owed)| self.we_choke || owed.cancelled > 0).filter(|_| self.honest);
             if let Some((range, owed)) = late {
                 return Err((Check::AnswerAll, format!("{range:?} {owed:?}, we choke: {}", self.we_choke)));
             }

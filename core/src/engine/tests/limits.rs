@@ -89,3 +89,17 @@ fn under_a_limit_little_is_asked_for() {
     assert!((3..=6).contains(&asked), "{asked} blocks are under way");
     world.audit();
 }
+
+#[test]
+fn keep_alives_do_not_excuse_who_sends_no_block_under_a_limit() {
+    let mut world = World::new(4, 16 * BLOCK_LEN, false, limited(20_000, 0));
+    let silent = world.seed(1, true);
+    world.say(silent, &Message::Unchoke);
+    let is_snubbed = |world: &World| world.engine.peers(TORRENT)[0].snubbed;
+    assert!(!world.asked(silent).is_empty() && !is_snubbed(&world));
+    for _ in 0..70 {
+        world.pass(Duration::from_secs(1));
+        (0..20).for_each(|_| world.say(silent, &Message::KeepAlive));
+    }
+    assert!(is_snubbed(&world), "each turn in line is short, and the rest of the time is its own");
+}
