@@ -85,6 +85,8 @@ pub(super) struct Wire {
     /// Something could not be read from the disk: nothing more is sent, and the engine will hear that the connection has ended.
     pub(super) is_failing: bool,
     hungry_since: Option<Instant>,
+    /// A request may have been decided, and wait for the end of a block that leaves in parts.
+    asks_wait: bool,
     /// Given to the network and not yet taken by it: length, and whether it is payload.
     backlog: VecDeque<(u64, bool)>,
     backlog_bytes: [u64; 2],
@@ -342,7 +344,7 @@ impl Wire {
 
     fn ask(&mut self, range: Range, late: bool, host: &impl Knowledge) -> Result<(), Breach> {
         let (piece, begin, len) = range;
-        if self.choked_us && !late {
+        if self.choked_us && !late && !self.asks_wait {
             return Err((Check::ChokedRequest, format!("{range:?}")));
         }
         let inside = begin.checked_add(len).is_some_and(|end| end <= host.piece_len(piece));
@@ -396,7 +398,8 @@ impl Wire {
         self.refused.clear();
         let choked_and_interested = self.we_choke && self.they_are_interested;
         self.hungry_since = choked_and_interested.then(|| self.hungry_since.unwrap_or(now));
-        if self.is_mid_block() {
+        self.asks_wait = self.is_mid_block();
+        if self.asks_wait {
             return Ok(());
         }
         self.settle_answers()?;
