@@ -5,7 +5,7 @@
 use crate::block::Block;
 use crate::fault::{DiskFault, LinkFault, PeerFault};
 use crate::hash::HashState;
-use crate::id::{ConnId, FileIndex, OpId, PeerId, PieceIndex, TorrentId};
+use crate::id::{ConnId, FileIndex, Folder, OpId, PeerId, PieceIndex, TorrentId};
 pub use crate::layout::FileStat;
 use crate::resume::ResumeError;
 use crate::time::Duration;
@@ -98,6 +98,9 @@ pub enum CloseReason {
     /// The torrent stops.
     #[error("the torrent stops")]
     Stopped,
+    /// The torrent is paused.
+    #[error("the torrent is paused")]
+    Paused,
 }
 
 /// An operation on files or the network. It owns all that it needs; buffers come home with the outcome.
@@ -163,6 +166,32 @@ pub enum Operation {
         file: FileIndex,
         /// The length in bytes.
         len: u64,
+    },
+    /// Move the torrent's files to another folder, which may lie on another file system, and keep them there from now on. What is not
+    /// there need not be moved. Nothing at the new place is overwritten. A crash in the middle loses nothing.
+    Move {
+        /// The torrent.
+        torrent: TorrentId,
+        /// Where to.
+        to: Folder,
+    },
+    /// Give a file or a folder another name, within its folder, and use that from now on. What is not there need not be renamed. Nothing is
+    /// overwritten.
+    Rename {
+        /// The torrent.
+        torrent: TorrentId,
+        /// Its path elements below the download folder.
+        from: Vec<String>,
+        /// The same with another last element.
+        to: Vec<String>,
+    },
+    /// Delete the torrent's resume data, and with `files` its files, then those of its folders that are empty. Whatever else stands there
+    /// stays, and links are not followed.
+    Delete {
+        /// The torrent.
+        torrent: TorrentId,
+        /// Also its files.
+        files: bool,
     },
     /// Find the addresses of a host name.
     Resolve {
@@ -273,7 +302,7 @@ pub enum Notice {
         /// The piece.
         piece: PieceIndex,
     },
-    /// Every piece is verified and written. Sent at most once per torrent, also when the check found it so.
+    /// Every piece is verified and written. Sent once after each check, also when that found it so.
     Complete {
         /// The torrent.
         torrent: TorrentId,
@@ -350,13 +379,77 @@ pub enum Notice {
         /// What the disk said.
         fault: DiskFault,
     },
-    /// A torrent was not added: it is there already, or the engine is stopping.
+    /// A command was not carried out, and changed nothing.
     Refused {
-        /// The number that it would have had.
+        /// The torrent that it was for.
         torrent: TorrentId,
+        /// Why.
+        why: Refusal,
+    },
+    /// A torrent was removed: nothing of it is left in the engine.
+    Removed {
+        /// The torrent.
+        torrent: TorrentId,
+        /// Why its resume data, or its files, could not be deleted.
+        fault: Option<DiskFault>,
+    },
+    /// A torrent's files were moved.
+    Moved {
+        /// The torrent.
+        torrent: TorrentId,
+        /// Where they are now.
+        to: Folder,
+    },
+    /// A file or folder of a torrent was renamed.
+    Renamed {
+        /// The torrent.
+        torrent: TorrentId,
+        /// Its former path elements below the download folder.
+        from: Vec<String>,
+        /// Its path elements now.
+        to: Vec<String>,
+    },
+    /// A torrent's files could not be moved or renamed: they are where they were.
+    NotMoved {
+        /// The torrent.
+        torrent: TorrentId,
+        /// What the disk said.
+        fault: DiskFault,
     },
     /// Everything has stopped after `Command::Shutdown`. The engine emits nothing more.
     ShutDown,
+}
+
+/// Why a command was not carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Refusal {
+    /// The info-hash is there already, under this number.
+    #[error("this torrent is there already; it can be added again when it was removed")]
+    AlreadyThere(TorrentId),
+    /// `Command::Shutdown` was given.
+    #[error("everything is being shut down")]
+    Stopping,
+    /// No torrent has this number.
+    #[error("there is no such torrent; perhaps it was removed")]
+    Unknown,
+    /// The torrent is being removed.
+    #[error("the torrent is being removed")]
+    Leaving,
+    /// Its files are being moved or renamed already.
+    #[error("its files are being moved or renamed already; wait until that has ended")]
+    Moving,
+    /// The torrent has no file of this number.
+    #[error("the torrent has no such file")]
+    NoSuchFile,
+    /// Nothing is left of the name when it is cleaned.
+    #[error("this name cannot be used for a file")]
+    BadName,
+    /// It is given by a function of its own, because it needs more than the engine.
+    #[error("this command is given by a function of its own")]
+    NotByItself,
+    /// Another file or folder of the torrent has this name.
+    #[error("another file or folder of the torrent has this name")]
+    NameTaken,
 }
 
 /// Why an announce failed.

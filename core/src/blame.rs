@@ -203,7 +203,7 @@ impl Blame {
         late.into_iter().for_each(|piece| _ = self.end_reading(piece));
     }
 
-    /// The torrent stops: nothing is read any more.
+    /// The torrent falls silent: nothing is read any more, and of what was sent nothing is remembered.
     pub(crate) fn stop(&mut self) {
         self.cases.clear();
     }

@@ -18,6 +18,8 @@ const FIRST_WAIT: Duration = Duration::from_secs(2);
 const BREACH_FAILURES: u32 = 6;
 /// The longest wait: a peer that comes back within the quarter of an hour is found.
 const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
+/// Who has everything, as we do, is asked again after this long: its files, or ours, may have been damaged since.
+const SATED_WAIT: Duration = Duration::from_secs(3600);
 /// Ports below this belong to other services; a poisoned peer list must not aim us at them.
 const FIRST_UNPRIVILEGED_PORT: u16 = 1024;
 
@@ -41,6 +43,8 @@ pub(crate) enum Ending {
     Useless,
     /// They broke the protocol.
     Breach,
+    /// We left, for a reason that was not theirs: as if it had not been tried.
+    Parted,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +53,7 @@ enum State {
     Waiting { at: Instant, turn: u64 },
     /// Dialled, or connected by whichever side, over this connection.
     Linked(ConnId),
-    /// Ourselves, banned, or a peer with which there is nothing to trade.
+    /// Ourselves, or banned.
     Never,
 }
 
@@ -58,6 +62,8 @@ struct Candidate {
     state: State,
     failures: u32,
     source: Source,
+    /// There was nothing to trade, because both sides had everything.
+    sated: bool,
 }
 
 /// The addresses of one torrent.
@@ -96,7 +102,8 @@ impl Candidates {
         }
         // Named by hand: before all others. The rest in random order.
         let turn = if source == Source::Hand { 0 } else { self.rng.next_u64().max(1) };
-        self.known.insert(addr, Candidate { state: State::Waiting { at: now, turn }, failures: 0, source });
+        self.known
+            .insert(addr, Candidate { state: State::Waiting { at: now, turn }, failures: 0, source, sated: false });
         self.queue.insert((now, turn, addr));
     }
 
@@ -146,7 +153,37 @@ impl Candidates {
         }
     }
 
-    /// An address is not to be dialled again: it is ourselves, is banned, or has everything as we do.
+    /// An address has everything, as we do: it is left alone for long.
+    pub(crate) fn rest(&mut self, now: Instant, addr: SocketAddr) {
+        if self.known.get(&addr).is_some_and(|candidate| candidate.state != State::Never) {
+            self.wait(addr, now + SATED_WAIT);
+            self.known.entry(addr).and_modify(|candidate| candidate.sated = true);
+            self.any_useless = true;
+        }
+    }
+
+    /// We lack something again: who had everything is of use at once.
+    pub(crate) fn revive(&mut self, now: Instant) {
+        let sated: Vec<SocketAddr> = self.known.iter().filter(|(_, c)| c.sated).map(|(addr, _)| *addr).collect();
+        for addr in sated {
+            self.known.entry(addr).and_modify(|candidate| candidate.sated = false);
+            if matches!(self.known.get(&addr), Some(Candidate { state: State::Waiting { .. }, .. })) {
+                self.wait(addr, now);
+            }
+        }
+    }
+
+    /// Has a known address wait until `at`, and a little longer, so that many do not come at once.
+    fn wait(&mut self, addr: SocketAddr, at: Instant) {
+        self.unqueue(addr);
+        let Some(candidate) = self.known.get_mut(&addr) else { return };
+        let (at, turn) =
+            (at + Duration::from_micros(self.rng.below(FIRST_WAIT.as_micros() as u64)), self.rng.next_u64());
+        candidate.state = State::Waiting { at, turn };
+        self.queue.insert((at, turn, addr));
+    }
+
+    /// An address is not to be dialled again: it is ourselves, or is banned.
     pub(crate) fn never_again(&mut self, addr: SocketAddr) {
         self.unqueue(addr);
         if let Some(candidate) = self.known.get_mut(&addr) {
@@ -163,6 +200,7 @@ impl Candidates {
             candidate.failures = match ending {
                 Ending::Useful => 0,
                 Ending::Useless => candidate.failures.saturating_add(1),
+                Ending::Parted => candidate.failures,
                 Ending::Breach => candidate.failures.max(BREACH_FAILURES - 1).saturating_add(1),
             };
             self.any_useless |= candidate.failures > 0;
@@ -217,6 +255,7 @@ impl Candidates {
 fn uselessness(candidate: &Candidate) -> u32 {
     match candidate.state {
         State::Never => u32::MAX,
+        State::Waiting { .. } if candidate.source != Source::Hand && candidate.sated => u32::MAX - 1,
         State::Waiting { .. } if candidate.source != Source::Hand => candidate.failures,
         State::Waiting { .. } | State::Linked(_) => 0,
     }
@@ -309,6 +348,38 @@ mod tests {
     }
 
     #[test]
+    fn who_has_everything_rests_for_an_hour_or_until_we_lack_something() {
+        let mut c = candidates();
+        c.add(Instant::ZERO, addr(2000), Source::Tracker);
+        c.pop_due(Instant::ZERO, ConnId::dialed(0));
+        c.unlinked(Instant::ZERO, ConnId::dialed(0), Ending::Useful);
+        c.rest(Instant::ZERO, addr(2000));
+        c.check_invariants();
+        assert_eq!(c.pop_due(Instant::from_secs(3599), ConnId::dialed(1)), None);
+        c.revive(Instant::from_secs(10));
+        c.check_invariants();
+        assert_eq!(c.pop_due(Instant::from_secs(12), ConnId::dialed(1)), Some(addr(2000)));
+        c.never_again(addr(2000));
+        c.rest(Instant::ZERO, addr(2000));
+        c.revive(Instant::ZERO);
+        assert_eq!(c.waiting(), 0, "ourselves we stay");
+    }
+
+    #[test]
+    fn who_is_left_for_our_own_reasons_is_tried_again_as_soon_as_before() {
+        let mut c = candidates();
+        c.add(Instant::ZERO, addr(2000), Source::Tracker);
+        let mut now = Instant::ZERO;
+        for n in 0..20 {
+            assert_eq!(c.pop_due(now, ConnId::dialed(n)), Some(addr(2000)));
+            c.unlinked(now, ConnId::dialed(n), Ending::Parted);
+            let next = c.next_due().unwrap();
+            assert!(next.since(now) <= FIRST_WAIT * 3 / 2);
+            now = next;
+        }
+    }
+
+    #[test]
     fn all_addresses_of_one_peer_are_free_again_when_its_link_is_gone() {
         let mut c = candidates();
         let (now, conn) = (Instant::ZERO, ConnId::dialed(0));
@@ -355,7 +426,7 @@ mod tests {
             Candidates::check_invariants,
             &[
                 ("addresses are bounded", |c| {
-                    let never = Candidate { state: State::Never, failures: 0, source: Source::Tracker };
+                    let never = Candidate { state: State::Never, failures: 0, source: Source::Tracker, sated: false };
                     c.known.extend((0..MAX_CANDIDATES as u16).map(|n| (addr(3000 + n), never)));
                 }),
                 ("each waiting address stands in the queue once", |c| c.queue.clear()),

@@ -8,7 +8,7 @@ use crate::block::Block;
 use crate::config::RateLimits;
 use crate::fault::{DiskFault, LinkFault};
 use crate::hash::HashState;
-use crate::id::{ConnId, Digest, OpId, TorrentId};
+use crate::id::{ConnId, Digest, FileIndex, Folder, OpId, TorrentId};
 use crate::metainfo::Metainfo;
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -80,7 +80,7 @@ pub enum Event<'a> {
     },
 }
 
-/// What the application can ask for.
+/// What the application can ask for. What cannot be done is answered with `Notice::Refused`, and changes nothing.
 #[derive(Debug)]
 pub enum Command {
     /// Add a torrent and begin: check what is there, download the rest, seed. The storage of `torrent` must be known to the disk
@@ -100,6 +100,66 @@ pub enum Command {
         /// Its limits from now on.
         limits: RateLimits,
     },
+    /// Be silent: peers are closed, trackers told `stopped`, and nothing is dialled, announced, asked for or let in. What is on its way
+    /// to the disk still ends, and resume data is saved. A check stops where it is.
+    Pause {
+        /// The torrent; `None` means all that are there.
+        torrent: Option<TorrentId>,
+    },
+    /// Go on where it was paused.
+    Resume {
+        /// The torrent; `None` means all that are there.
+        torrent: Option<TorrentId>,
+    },
+    /// Stop, tell the trackers, and forget the torrent and its resume data. Ends with `Notice::Removed`; from then on its info-hash may be
+    /// added again.
+    Remove {
+        /// The torrent.
+        torrent: TorrentId,
+        /// Also delete its files, and its folders as far as they are empty then. Nothing else is ever touched.
+        delete_data: bool,
+    },
+    /// Believe nothing, resume data neither, and hash everything again, also of a paused torrent. Peers stay out meanwhile. Ends with
+    /// `Notice::Checked`.
+    Recheck {
+        /// The torrent.
+        torrent: TorrentId,
+    },
+    /// Ask the trackers now, or as soon as their minimum interval allows.
+    Reannounce {
+        /// The torrent.
+        torrent: TorrentId,
+    },
+    /// Trackers given by hand: each that is not there yet becomes a tier of its own, after the others, and is asked at once.
+    AddTrackers {
+        /// The torrent.
+        torrent: TorrentId,
+        /// Their URLs.
+        urls: Vec<String>,
+    },
+    /// These trackers and no others. Those that go are told `stopped`.
+    ReplaceTrackers {
+        /// The torrent.
+        torrent: TorrentId,
+        /// BEP 12 tiers.
+        tiers: Vec<Vec<String>>,
+    },
+    /// Move the torrent's files to another folder. Peers stay out meanwhile. Ends with `Notice::Moved` or `Notice::NotMoved`.
+    Move {
+        /// The torrent.
+        torrent: TorrentId,
+        /// Where to.
+        to: Folder,
+    },
+    /// Rename one file, or the torrent's own folder (of a single-file torrent: its file). Ends with `Notice::Renamed` or `Notice::NotMoved`.
+    Rename {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The file; `None` means the torrent's folder.
+        file: Option<FileIndex>,
+        /// The new name: one path element. It is cleaned as the names in torrents are.
+        name: String,
+    },
     /// Stop everything: trackers are told, connections closed. Ends with `Notice::ShutDown`, at most
     /// `Config::shutdown_timeout` later.
     Shutdown,
@@ -108,7 +168,7 @@ pub enum Command {
 /// A torrent to add.
 #[derive(Clone, Debug)]
 pub struct AddTorrent {
-    /// Its number, chosen by the application, never used before in this engine.
+    /// Its number, chosen by the application; no torrent that is there has it.
     pub torrent: TorrentId,
     /// What it is.
     pub metainfo: Metainfo,
@@ -122,6 +182,8 @@ pub struct AddTorrent {
     pub resume: Option<Vec<u8>>,
     /// Hash everything, whatever the resume data claims; its totals go on all the same.
     pub force_check: bool,
+    /// Begin paused: nothing is looked at until `Command::Resume`.
+    pub paused: bool,
 }
 
 /// How an operation ended. Each arm answers the arm of `Operation` with the same name.
@@ -148,6 +210,12 @@ pub enum Outcome {
     SaveResume(Result<(), DiskFault>),
     /// The file now has the length asked for.
     Truncate(Result<(), DiskFault>),
+    /// The files stand at the new place. After a fault all of them are where they were.
+    Move(Result<(), DiskFault>),
+    /// The entry has its new name. After a fault it has its old one.
+    Rename(Result<(), DiskFault>),
+    /// The resume data is gone, and so are the files where that was wanted. After a fault some may be left.
+    Delete(Result<(), DiskFault>),
     /// The addresses of a name, in the resolver's order; never empty when `Ok`.
     Resolve(Result<Vec<IpAddr>, LinkFault>),
     /// One HTTP exchange.

@@ -1,6 +1,7 @@
 //! Typed names and indices: a piece index is never mistaken for a block index or a connection.
 
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
 
 /// Length of a block, in bytes: what one `request` asks for. Only the last block of a piece is shorter.
@@ -48,6 +49,16 @@ impl ConnId {
 impl fmt::Display for ConnId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", if self.is_dialed() { "out" } else { "in" }, self.0 >> 1)
+    }
+}
+
+/// A folder, in the words of the driver's disk: the engine passes it on and never looks into it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Folder(pub Vec<u8>);
+
+impl fmt::Debug for Folder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Folder({})", self.0.escape_ascii())
     }
 }
 

@@ -67,6 +67,22 @@ impl Layout {
         Some(Layout { files: entries.into(), piece_len, total_len })
     }
 
+    /// The same cut with the file or folder `from` called `to`, both as path elements below the download folder. `None` when two files would
+    /// share a path, or one be a folder of another; names that differ in case only count as equal, as some systems have it.
+    pub fn renamed(&self, from: &[String], to: &[String]) -> Option<Self> {
+        let mut files = self.files.to_vec();
+        for file in files.iter_mut().filter(|file| file.path.starts_with(from)) {
+            let rest = file.path.split_off(from.len());
+            file.path = [to, &rest].concat();
+        }
+        let folded = |file: &FileEntry| file.path.iter().map(|name| name.to_lowercase()).collect::<Vec<_>>();
+        let mut paths: Vec<Vec<String>> = files.iter().filter(|file| !file.pad).map(folded).collect();
+        // A folder sorts right before what is inside it.
+        paths.sort_unstable();
+        let clash = paths.iter().zip(paths.iter().skip(1)).any(|(one, next)| next.starts_with(one));
+        (!clash).then(|| Layout { files: files.into(), ..*self })
+    }
+
     /// The files, in order.
     pub fn files(&self) -> &[FileEntry] {
         &self.files
@@ -151,6 +167,25 @@ mod tests {
             }
             prop_assert_eq!(reached, lens);
         }
+    }
+
+    fn path(text: &str) -> Vec<String> {
+        text.split('/').map(String::from).collect()
+    }
+
+    #[test]
+    fn a_renamed_folder_takes_its_files_along_and_no_two_paths_become_equal() {
+        let files = ["t/a/x", "t/a/y", "t/b", "t/a-b"].map(|name| (path(name), 5, false));
+        let layout = Layout::new(files.to_vec(), 4).unwrap();
+        let renamed = layout.renamed(&path("t/a"), &path("t/c")).unwrap();
+        let paths: Vec<Vec<String>> = renamed.files().iter().map(|file| file.path.clone()).collect();
+        assert_eq!(paths, ["t/c/x", "t/c/y", "t/b", "t/a-b"].map(path));
+        assert_eq!(renamed.total_len(), 20);
+        for taken in ["t/b", "t/B", "t/a-b"] {
+            assert_eq!(layout.renamed(&path("t/a"), &path(taken)), None, "{taken}");
+        }
+        assert_eq!(layout.renamed(&path("t/b"), &path("t/a")), None, "a folder's name");
+        assert_eq!(layout.renamed(&path("t/b"), &path("t/a/x")), None);
     }
 
     #[test]

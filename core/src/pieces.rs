@@ -463,6 +463,11 @@ impl Pieces {
         Pieces { layout, have, have_bytes: 0, open: BTreeMap::new(), wanting: BTreeSet::new() }
     }
 
+    /// Files have other names; the cut is the same.
+    pub(crate) fn set_layout(&mut self, layout: Layout) {
+        self.layout = layout;
+    }
+
     /// Verified and written pieces.
     pub(crate) fn have(&self) -> &Bitfield {
         &self.have

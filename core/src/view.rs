@@ -19,6 +19,8 @@ pub struct TorrentView {
     pub name: String,
     /// What it is doing.
     pub state: TorrentState,
+    /// It was told to be paused. (A check that was asked for still runs.)
+    pub paused: bool,
     /// Pieces in all.
     pub pieces: u32,
     /// Pieces verified and written.
@@ -74,6 +76,10 @@ pub enum TorrentState {
     Seeding,
     /// The disk refuses; tried again after a while.
     Troubled,
+    /// Told to be silent.
+    Paused,
+    /// Its files are being moved or renamed.
+    Moving,
     /// Saying goodbye, or gone.
     Stopped,
 }

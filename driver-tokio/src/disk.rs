@@ -17,6 +17,9 @@ pub trait Disk: 'static {
     /// Makes a torrent's storage known. It precedes every operation of that torrent; nothing is opened or made yet.
     fn register(&mut self, torrent: TorrentId, storage: Storage);
 
+    /// The torrent is gone: nothing of it will be asked for any more.
+    fn forget(&mut self, torrent: TorrentId);
+
     /// Begins one of the file operations (never `Resolve` or `Fetch`, which are the network's).
     fn submit(&mut self, op: OpId, operation: Operation);
 

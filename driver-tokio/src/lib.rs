@@ -29,5 +29,5 @@ pub use file_disk::FileDisk;
 pub use gauge::TaskGauge;
 pub use net::{Listener, Net, Udp};
 pub use notice::Notices;
-pub use session::{AddTorrentOptions, Ended, Session, SessionConfig, StartError};
+pub use session::{AddTorrentOptions, CommandError, Ended, Session, SessionConfig, StartError};
 pub use tokio_net::TokioNet;

@@ -66,6 +66,17 @@ pub(crate) fn save(path: &Path, bytes: &[u8]) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// Removes a torrent's resume data, where there is any.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     // A tracker's URL may hold a passkey: nobody else is to read it.
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
@@ -107,6 +118,10 @@ mod tests {
             assert_eq!(load(&path).unwrap(), Some(bytes));
         }
         assert_eq!(names(&folder), [format!("{}.fastresume", "ab".repeat(20))]);
+        remove(&path).unwrap();
+        remove(&path).unwrap();
+        assert_eq!(names(&folder), Vec::<String>::new());
+        assert!(remove(&folder).is_err(), "a folder is no resume file");
     }
 
     #[test]

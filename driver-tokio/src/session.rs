@@ -7,7 +7,9 @@ use crate::driver::Driver;
 use crate::net::Net;
 use crate::notice::{Board, Notices};
 use crate::resume_file;
+use sameseed_core::action::Refusal;
 use sameseed_core::config::{Config, RateLimits};
+use sameseed_core::event::Command;
 use sameseed_core::id::TorrentId;
 use sameseed_core::metainfo::Metainfo;
 use sameseed_core::rng::Seed;
@@ -93,6 +95,17 @@ pub enum StartError {
 #[error("the session has ended")]
 pub struct Ended;
 
+/// Why a command was not carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// The session has ended.
+    #[error(transparent)]
+    Ended(#[from] Ended),
+    /// The engine refused it; nothing has changed.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+}
+
 /// A torrent to add.
 #[derive(Clone, Debug)]
 pub struct AddTorrentOptions {
@@ -106,6 +119,8 @@ pub struct AddTorrentOptions {
     pub extra_trackers: Vec<String>,
     /// Only check what is on disk: no peers, no trackers, nothing is written.
     pub check_only: bool,
+    /// Begin paused: nothing is looked at until it is resumed.
+    pub paused: bool,
     /// Resume data to begin with, also of libtorrent and its kin (`.fastresume`). By default that of `SessionConfig::resume_dir`.
     pub resume: Option<Vec<u8>>,
     /// Hash all that is there, whatever the resume data claims.
@@ -121,6 +136,7 @@ impl AddTorrentOptions {
             peers: Vec::new(),
             extra_trackers: Vec::new(),
             check_only: false,
+            paused: false,
             resume: None,
             force_check: false,
         }
@@ -131,7 +147,7 @@ impl AddTorrentOptions {
 pub(crate) enum Request {
     Add(Box<AddTorrentOptions>, oneshot::Sender<TorrentId>),
     AddPeers(TorrentId, Vec<SocketAddr>),
-    SetLimits(Option<TorrentId>, RateLimits),
+    Tell(Command, oneshot::Sender<Result<(), Refusal>>),
     View(oneshot::Sender<View>),
     Peers(TorrentId, oneshot::Sender<Vec<PeerView>>),
     Shutdown,
@@ -263,9 +279,28 @@ impl Session {
     /// Changes how fast bytes may flow: of one torrent, or with `None` of all together. Both are kept.
     ///
     /// # Errors
-    /// When the session has ended.
-    pub async fn set_limits(&self, torrent: Option<TorrentId>, limits: RateLimits) -> Result<(), Ended> {
-        self.requests.send(Request::SetLimits(torrent, limits)).await.map_err(|_| Ended)
+    /// When the session has ended, or there is no such torrent.
+    pub async fn set_limits(&self, torrent: Option<TorrentId>, limits: RateLimits) -> Result<(), CommandError> {
+        self.command(Command::SetLimits { torrent, limits }).await
+    }
+
+    /// Gives the engine a command: pause, resume, remove, re-check, move and the rest of [`Command`]. It has begun when this returns; how it ends is told
+    /// by a notice. [`Session::add`] and [`Session::shutdown`] are for what needs more than a command.
+    ///
+    /// # Errors
+    /// When the session has ended, or the engine refuses: there is no such torrent, it is being removed, a name cannot be used.
+    ///
+    /// ```no_run
+    /// # async fn example(session: driver_tokio::Session, torrent: sameseed_core::id::TorrentId) -> Result<(), driver_tokio::CommandError> {
+    /// use sameseed_core::event::Command;
+    ///
+    /// session.command(Command::Pause { torrent: Some(torrent) }).await?;
+    /// session.command(Command::Resume { torrent: None }).await?;
+    /// session.command(Command::Remove { torrent, delete_data: false }).await
+    /// # }
+    /// ```
+    pub async fn command(&self, command: Command) -> Result<(), CommandError> {
+        Ok(self.ask(|reply| Request::Tell(command, reply)).await??)
     }
 
     /// A picture of all torrents.

@@ -10,7 +10,7 @@ use crate::link::{self, Link};
 use crate::net::Net;
 use crate::notice::Board;
 use crate::{driver::Observer, http};
-use sameseed_core::action::{Action, Destination, Fetch, Notice, Operation, TxBatch};
+use sameseed_core::action::{Action, Destination, Fetch, Notice, Operation, Refusal, TxBatch};
 use sameseed_core::engine::{Engine, TimerKind};
 use sameseed_core::event::{Event, Outcome};
 use sameseed_core::fault::LinkFault;
@@ -91,6 +91,8 @@ pub(crate) struct Shared<M, N, D> {
     /// When the turn's timer fires next; an earlier wish of the engine wakes the turn.
     pub(crate) armed: Option<Instant>,
     pub(crate) turn: Option<Waker>,
+    /// Why the command that was given last was not carried out.
+    pub(crate) refusal: Option<Refusal>,
     /// The engine has said its last word.
     pub(crate) shut_down: bool,
     pub(crate) udp: Vec<UdpQueue>,
@@ -139,6 +141,7 @@ impl<M: Machine, N: Net, D: Disk> Shared<M, N, D> {
                 gauge: TaskGauge::default(),
                 armed: None,
                 turn: None,
+                refusal: None,
                 shut_down: false,
                 udp: Vec::new(),
                 exchanges: BTreeMap::new(),
@@ -214,6 +217,13 @@ impl<M: Machine, N: Net, D: Disk> Shared<M, N, D> {
             }
             Action::Notify(notice) => {
                 match &notice {
+                    Notice::Refused { torrent, why } => {
+                        if let Refusal::AlreadyThere(_) = why {
+                            self.disk.forget(*torrent);
+                        }
+                        self.refusal = Some(*why);
+                    }
+                    Notice::Removed { torrent, .. } => self.disk.forget(*torrent),
                     Notice::ResumeRefused { error, .. } => {
                         tracing::warn!(%error, "resume data is of no use; everything is checked");
                     }

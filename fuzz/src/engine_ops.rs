@@ -87,6 +87,7 @@ impl World {
             extra_trackers: Vec::new(),
             peers: vec![SocketAddr::from(([10, 0, 0, 1], 6881))],
             check_only: false,
+            paused: false,
             resume: None,
             force_check: false,
         };

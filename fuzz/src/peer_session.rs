@@ -137,6 +137,7 @@ impl World {
             extra_trackers: Vec::new(),
             peers: Vec::new(),
             check_only: false,
+            paused: false,
             resume: None,
             force_check: false,
         };

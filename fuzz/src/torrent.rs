@@ -76,6 +76,15 @@ impl Disk {
             Operation::SaveResume { .. } => Outcome::SaveResume(done()),
             Operation::Sync { .. } => Outcome::Sync(done()),
             Operation::Truncate { .. } => Outcome::Truncate(done()),
+            Operation::Move { .. } => Outcome::Move(done()),
+            Operation::Rename { .. } => Outcome::Rename(done()),
+            Operation::Delete { files, .. } => {
+                if ok && files {
+                    self.bytes.fill(0);
+                    self.exists = false;
+                }
+                Outcome::Delete(done())
+            }
             Operation::Absorb { piece, begin, blocks, hash, last, .. } => {
                 let data: Vec<u8> = blocks.iter().flat_map(|block| block.to_vec()).collect();
                 if ok {

@@ -65,6 +65,11 @@ fn limited() -> Scenario {
     scenario
 }
 
+/// Users do something all the time.
+fn with_users(fault: Fault) -> Scenario {
+    Scenario { rates: vec![(fault, 1000)], safety: Duration::from_secs(60), ..calm() }
+}
+
 /// Which client is broken, how, and where.
 fn fire(check: Check) -> (Scenario, usize, Sabotage) {
     const SEEDER: usize = 0;
@@ -100,6 +105,8 @@ fn fire(check: Check) -> (Scenario, usize, Sabotage) {
         Check::HonestBan => (calm(), LEECHER, BansTheHonest),
         Check::LiarBan => (with_hostile(Fault::CorruptBlock), LEECHER, KeepsTheLiar),
         Check::Starving => (crowd(), SEEDER, NeverUnchokes),
+        Check::Silent => (with_users(Fault::PauseFlood), LEECHER, IgnoresPause),
+        Check::Gone => (with_users(Fault::Deletion), LEECHER, KeepsFiles),
         Check::Liveness => (calm(), LEECHER, NeverAsks),
         Check::Audit => (calm(), LEECHER, GrowsAFile),
         Check::Home => (calm(), LEECHER, KeepsABuffer),
@@ -141,6 +148,8 @@ fn without_sabotage_the_same_worlds_break_no_law() {
     run(&crowd(), &SharedScene::default());
     run(&limited(), &SharedScene::default());
     run(&with_hostile(Fault::CorruptBlock), &SharedScene::default());
+    run(&with_users(Fault::PauseFlood), &SharedScene::default());
+    run(&with_users(Fault::Deletion), &SharedScene::default());
 }
 
 #[test]

@@ -7,8 +7,11 @@
 //! A *round* goes through the tiers in order until one tracker answers. A tracker that keeps silent is not waited for: after
 //! [`HEDGE_AFTER`] the next one is started while the first goes on. The first answer ends the round and is promoted in its tier; later ones
 //! still deliver their peers.
+//!
+//! A tracker's place in the list is its number as long as it is in a tier, and until it was told `stopped`; then another may take the place.
 
 mod attempt;
+mod tiers;
 mod tracker;
 mod vocabulary;
 
@@ -23,7 +26,6 @@ use crate::time::{Duration, Instant};
 use crate::tracker::http::Retry;
 use crate::tracker::{Announce, AnnounceKind, Reply};
 use alloc::collections::{BTreeSet, VecDeque};
-use alloc::string::String;
 use alloc::vec::Vec;
 use attempt::{Attempt, Context, Progress};
 use core::net::SocketAddr;
@@ -42,6 +44,8 @@ pub(crate) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(60);
 pub(crate) const MAX_IN_FLIGHT: usize = 6;
 /// Goodbyes under way at a time: they are short and all have to fit into one deadline.
 pub(crate) const MAX_GOODBYES: usize = 20;
+/// Who stops and starts over and over begins a round this often at most: a flood of pauses is no flood of announces.
+const MIN_RESTART: Duration = Duration::from_secs(10);
 /// Peers asked for while we look for some.
 const NUM_WANT_MANY: u32 = 200;
 /// Peers asked for otherwise: what most trackers give anyway.
@@ -76,6 +80,8 @@ pub(crate) struct Announcer {
     round: Option<VecDeque<usize>>,
     /// When the next round begins; `None` when nothing is left to ask.
     next_round: Option<Instant>,
+    /// No start and no wish of the user begins a round sooner: the last one was just before.
+    not_before: Instant,
     /// When the round's next tracker is started although others have not answered.
     hedge_at: Instant,
     /// Who ended the last round by an answer.
@@ -90,34 +96,21 @@ pub(crate) struct Announcer {
 
 impl Announcer {
     /// An announcer that waits for [`AnnounceEvent::Start`]. Tiers are shuffled within themselves (BEP 12).
-    pub(crate) fn new(mut config: AnnounceConfig, mut rng: Rng, now: Instant) -> Self {
-        let mut texts: Vec<String> = Vec::new();
-        let mut tiers = Vec::new();
-        for tier in core::mem::take(&mut config.tiers) {
-            let first = texts.len();
-            for text in tier {
-                if texts.len() < MAX_TRACKERS && !texts.contains(&text) {
-                    texts.push(text);
-                }
-            }
-            let mut indices: Vec<usize> = (first..texts.len()).collect();
-            rng.shuffle(&mut indices);
-            if !indices.is_empty() {
-                tiers.push(indices);
-            }
-        }
-        Announcer {
+    pub(crate) fn new(mut config: AnnounceConfig, rng: Rng, now: Instant) -> Self {
+        let tiers = core::mem::take(&mut config.tiers);
+        let mut announcer = Announcer {
             config,
-            key: rng.next_u32(),
+            key: 0,
             rng,
             now,
             totals: Totals::default(),
-            trackers: texts.iter().map(|text| Tracker::new(text)).collect(),
-            tiers,
+            trackers: Vec::new(),
+            tiers: Vec::new(),
             phase: Phase::Idle,
             attempts: Vec::new(),
             round: None,
             next_round: None,
+            not_before: now,
             hedge_at: now,
             settled_by: None,
             wants_peers: false,
@@ -125,7 +118,10 @@ impl Announcer {
             next_request: 0,
             outputs: VecDeque::new(),
             timeout: None,
-        }
+        };
+        tiers.into_iter().for_each(|tier| _ = announcer.add_tier(tier));
+        announcer.key = announcer.rng.next_u32();
+        announcer
     }
 
     /// Takes in what happened; `totals` are those of this moment.
@@ -138,6 +134,9 @@ impl Announcer {
             AnnounceEvent::Stop => self.stop(),
             AnnounceEvent::Tick => {}
             AnnounceEvent::WantPeers => self.want_peers(),
+            AnnounceEvent::Again => self.ask_again(),
+            AnnounceEvent::AddTrackers(urls) => self.add_trackers(urls),
+            AnnounceEvent::ReplaceTrackers(tiers) => self.replace_trackers(tiers),
             AnnounceEvent::Done { request, outcome } => self.handle_done(request, outcome),
             AnnounceEvent::Datagram { from, bytes } => {
                 if let Some(at) = self.attempts.iter().position(|attempt| attempt.expects(from, bytes)) {
@@ -178,6 +177,8 @@ impl Announcer {
         let asked: BTreeSet<usize> = self.attempts.iter().map(|attempt| attempt.tracker).collect();
         assert_eq!(asked.len(), self.attempts.len(), "a tracker is told one thing at a time");
         assert_eq!(self.timeout, self.next_timeout(), "the next look at trackers equals a recount");
+        // Those in use, those that have yet to hear `stopped`, and those that are just hearing it.
+        assert!(self.trackers.len() <= 2 * MAX_TRACKERS + MAX_GOODBYES, "trackers are bounded");
         assert!(self.outputs.is_empty(), "what the announcer wants done has been taken");
     }
 
@@ -188,9 +189,13 @@ impl Announcer {
         self.cancel_all();
         self.phase = Phase::Running;
         self.settled_by = None;
-        self.next_round = Some(self.now);
+        self.next_round = Some(self.now.max(self.not_before));
         self.trackers.iter_mut().for_each(Tracker::forget_session);
-        for tracker in &self.trackers {
+        self.report_unusable(&self.tiers.concat());
+    }
+
+    fn report_unusable(&mut self, trackers: &[usize]) {
+        for tracker in trackers.iter().filter_map(|at| self.trackers.get(*at)) {
             if let Err(error) = &tracker.url {
                 let reason = TrackerFailure::BadUrl(error.reason());
                 self.outputs.push_back(AnnounceOutput::Failed { url: tracker.shown.clone(), reason });
@@ -214,15 +219,27 @@ impl Announcer {
         }
     }
 
+    fn ask_again(&mut self) {
+        self.wants_peers = true;
+        self.trackers.iter_mut().for_each(Tracker::hasten);
+        if matches!(self.phase, Phase::Running)
+            && self.round.is_none()
+            && let Some(soonest) = self.earliest_retry()
+        {
+            let soonest = soonest.max(self.not_before).max(self.now);
+            self.next_round = Some(self.next_round.map_or(soonest, |planned| planned.min(soonest)));
+        }
+    }
+
     fn stop(&mut self) {
         match self.phase {
             Phase::Stopping { .. } => return,
             Phase::Idle => {}
-            // Who is just hearing `completed` hears it to the end.
+            // Who is just hearing `completed` or `stopped` hears it to the end.
             Phase::Running => {
                 let (kept, dropped) = core::mem::take(&mut self.attempts)
                     .into_iter()
-                    .partition(|attempt| attempt.kind == AnnounceKind::Completed);
+                    .partition(|attempt| matches!(attempt.kind, AnnounceKind::Completed | AnnounceKind::Stopped));
                 self.attempts = kept;
                 dropped.iter().for_each(|attempt: &Attempt| attempt.cancel(&mut self.outputs));
             }
@@ -260,7 +277,7 @@ impl Announcer {
             let late = !attempt.overdue && self.now >= attempt.began + ATTEMPT_TIMEOUT;
             let due = attempt.timeout().is_some_and(|due| self.now >= due);
             let tracker = attempt.tracker;
-            if late && attempt.is_udp() {
+            if late && attempt.is_udp() && attempt.kind != AnnounceKind::Stopped {
                 attempt.overdue = true;
                 self.hedge_at = self.now;
                 let url = self.trackers.get(tracker).map(|tracker| tracker.shown.clone()).unwrap_or_default();
@@ -314,6 +331,7 @@ impl Announcer {
     fn open_round(&mut self) {
         self.round = Some(self.tiers.iter().flatten().copied().filter(|at| self.is_ready(*at)).collect());
         self.next_round = None;
+        self.not_before = self.now + MIN_RESTART;
         self.settled_by = None;
         self.hedge_at = self.now;
     }
@@ -441,13 +459,17 @@ impl Announcer {
         }
         let url = tracker.shown.clone();
         let peers = u32::try_from(reply.peers.len()).unwrap_or(u32::MAX);
+        // Who was replaced has said all that is of interest.
+        let replaced = attempt.kind == AnnounceKind::Stopped;
         let running = matches!(self.phase, Phase::Running);
-        if running && peers > 0 {
+        if running && !replaced && peers > 0 {
             self.outputs.push_back(AnnounceOutput::Peers(reply.peers));
         }
         self.outputs.push_back(AnnounceOutput::Answered { url, peers, next_in, warning: reply.warning });
         if !running {
             self.say_goodbye_after(attempt);
+        } else if replaced {
+            // No round waits for it.
         } else if self.settled_by.is_none_or(|settled| settled == at) {
             self.promote(at);
             self.round = None;
@@ -465,6 +487,9 @@ impl Announcer {
         }
         if !matches!(self.phase, Phase::Running) {
             self.say_goodbye_after(attempt);
+            return;
+        }
+        if attempt.kind == AnnounceKind::Stopped {
             return;
         }
         // The round's next tracker need not wait for this one any more.
@@ -499,8 +524,9 @@ impl Announcer {
 
     /// When the first tracker that is not being asked may be asked again.
     fn earliest_retry(&self) -> Option<Instant> {
-        let idle = self.trackers.iter().enumerate().filter(|(at, tracker)| tracker.is_usable() && !self.is_busy(*at));
-        idle.map(|(_, tracker)| tracker.not_before()).min()
+        let idle = self.tiers.iter().flatten().filter(|at| !self.is_busy(**at));
+        let usable = idle.filter_map(|at| self.trackers.get(*at)).filter(|tracker| tracker.is_usable());
+        usable.map(Tracker::not_before).min()
     }
 
     fn cancel_all(&mut self) {

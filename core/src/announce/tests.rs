@@ -11,7 +11,8 @@ use crate::tracker::http::encode_reply;
 use crate::tracker::udp::{Request, Response, decode_request, encode_response};
 use alloc::collections::BTreeMap;
 use alloc::format;
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
+use alloc::vec;
 use proptest::prelude::*;
 
 /// An announcer, a clock, and what it has asked for.
@@ -546,6 +547,7 @@ fn a_torrent_can_start_again_after_it_stopped() {
     world.answer("1.0.0.1");
     world.tell(AnnounceEvent::Stop);
     world.answer("1.0.0.1");
+    world.run_to(10);
     world.tell(AnnounceEvent::Start);
     assert_eq!(event_of(&world.fetch("1.0.0.1").unwrap().1), "started");
     world.tell(AnnounceEvent::Stop);
@@ -805,6 +807,85 @@ proptest! {
 }
 
 #[test]
+fn trackers_added_by_hand_are_asked_at_once_and_each_only_once() {
+    let mut world = World::started(&[&["http://1.0.0.1/announce"]]);
+    world.answer("1.0.0.1");
+    let urls = ["http://1.0.0.1/announce", "http://2.0.0.1/announce", "nonsense", "http://2.0.0.1/announce"];
+    world.tell(AnnounceEvent::AddTrackers(urls.map(String::from).to_vec()));
+    assert_eq!(world.open.len(), 1, "who has just answered is left alone");
+    let (_, fetch) = world.fetch("2.0.0.1").expect("the new one is asked");
+    assert_eq!(event_of(&fetch), "started");
+    world.answer("2.0.0.1");
+    world.tell(AnnounceEvent::Stop);
+    assert_eq!(world.open.len(), 2, "both are told that we stop");
+}
+
+#[test]
+fn who_is_replaced_hears_stopped_and_is_not_asked_again() {
+    let mut world = World::started(&[&["http://1.0.0.1/announce", "http://1.0.0.2/announce"]]);
+    let first = if world.fetch("1.0.0.1").is_some() { "1.0.0.1" } else { "1.0.0.2" };
+    world.answer(first);
+    world.tell(AnnounceEvent::ReplaceTrackers(vec![vec![String::from("http://3.0.0.1/announce")]]));
+    assert_eq!(event_of(&world.fetch(first).unwrap().1), "stopped");
+    assert_eq!(event_of(&world.fetch("3.0.0.1").unwrap().1), "started");
+    world.answer(first);
+    world.answer("3.0.0.1");
+    world.run_to(1830);
+    assert!(world.fetch(first).is_none() && world.fetch("3.0.0.1").is_some());
+    // Over and over: places are used again.
+    for n in 0..500 {
+        let url = format!("http://4.0.{}.{}/announce", n / 250, n % 250);
+        world.tell(AnnounceEvent::ReplaceTrackers(vec![vec![url]]));
+        world.announcer.check_invariants();
+    }
+    assert!(world.announcer.trackers.len() < 30);
+}
+
+#[test]
+fn asking_again_never_breaks_the_min_interval_and_cuts_only_our_own_pauses() {
+    let mut world = World::started(&[&["http://1.0.0.1/announce"]]);
+    world.answer("1.0.0.1");
+    for _ in 0..100 {
+        world.tell(AnnounceEvent::Again);
+        assert!(world.open.is_empty(), "it has answered a moment ago");
+    }
+    world.run_to(60);
+    assert!(world.fetch("1.0.0.1").is_some(), "after the minimum interval, not after the interval");
+    // Failures: the pause doubles, but who is asked to try again does so after the first one's.
+    for _ in 0..6 {
+        world.fail("1.0.0.1");
+        let now = world.now.as_micros() / 1_000_000;
+        world.tell(AnnounceEvent::Again);
+        assert!(world.open.is_empty(), "not at once: a flood of wishes is no flood of announces");
+        world.run_to(now + 11);
+        assert!(world.fetch("1.0.0.1").is_some());
+    }
+    world.answer_with("1.0.0.1", 200, b"d14:failure reason2:no8:retry in2:99e");
+    world.tell(AnnounceEvent::Again);
+    let now = world.now.as_micros() / 1_000_000;
+    world.run_to(now + 90 * 60);
+    assert!(world.open.is_empty(), "what the tracker asked for is respected");
+}
+
+#[test]
+fn a_flood_of_starts_and_stops_is_no_flood_of_announces() {
+    let mut world = World::started(&[&["http://1.0.0.1/announce"]]);
+    let mut asked = 1;
+    for second in 1..=60 {
+        for _ in 0..10 {
+            world.tell(AnnounceEvent::Stop);
+            world.tell(AnnounceEvent::Start);
+        }
+        world.run_to(second);
+        if world.fetch("1.0.0.1").is_some() {
+            asked += 1;
+            world.answer("1.0.0.1");
+        }
+    }
+    assert!((2..=8).contains(&asked), "{asked}");
+}
+
+#[test]
 fn late_and_unknown_completions_are_ignored() {
     let mut world = World::started(&[&["http://1.0.0.1/announce"]]);
     world.tell(AnnounceEvent::Stop);
@@ -828,6 +909,10 @@ fn each_law_is_seen_to_be_broken() {
                 announcer.attempts.push(announcer.attempts[0].clone())
             }),
             ("the next look at trackers equals a recount", |announcer| announcer.timeout = None),
+            ("trackers are bounded", |announcer| {
+                let more = (0..2 * MAX_TRACKERS + MAX_GOODBYES).map(|_| Tracker::new("http://1.0.0.1/announce"));
+                announcer.trackers.extend(more);
+            }),
             ("what the announcer wants done has been taken", |announcer| {
                 announcer.outputs.push_back(AnnounceOutput::Stopped);
             }),

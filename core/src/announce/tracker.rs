@@ -43,6 +43,8 @@ impl Connection {
 #[derive(Clone, Debug)]
 pub(super) struct Tracker {
     pub(super) url: Result<Url, UrlError>,
+    /// The URL as it was given: what tells trackers apart.
+    pub(super) text: String,
     /// The URL for people, without its query.
     pub(super) shown: String,
     /// It answered a `started`, and no `stopped` since.
@@ -53,6 +55,9 @@ pub(super) struct Tracker {
     pub(super) never: bool,
     /// Failures in a row.
     failures: u32,
+    /// When it failed last, and until when it asked to be left alone then (BEP 31).
+    failed_at: Instant,
+    asked_until: Instant,
     /// Back-off after failures: holds for everything.
     pub(super) retry_at: Instant,
     /// `min interval` after a success: holds for regular announces; events may come sooner (BEP 15).
@@ -73,11 +78,14 @@ impl Tracker {
         };
         Tracker {
             url,
+            text: String::from(text),
             shown,
             heard_started: false,
             owes_completed: false,
             never: false,
             failures: 0,
+            failed_at: Instant::ZERO,
+            asked_until: Instant::ZERO,
             retry_at: Instant::ZERO,
             allowed_at: Instant::ZERO,
             tracker_id: None,
@@ -131,6 +139,12 @@ impl Tracker {
             None => Duration::ZERO,
         };
         self.retry_at = now + (pause + jitter).max(asked);
+        (self.failed_at, self.asked_until) = (now, now + asked);
+    }
+
+    /// The user asks to try again: cuts our own pause after failures to the shortest, and not the one that the tracker asked for.
+    pub(super) fn hasten(&mut self) {
+        self.retry_at = self.retry_at.min((self.failed_at + BACKOFF_BASE).max(self.asked_until));
     }
 }
 
@@ -176,6 +190,7 @@ mod tests {
         let mut tracker = Tracker::new("http://t.example/announce");
         let mut rng = Rng::new(&[1; 32], Stream::Announce, 0);
         tracker.note_failure(Instant::ZERO, Some(Retry::Minutes(7)), &mut rng);
+        tracker.hasten();
         assert_eq!(tracker.retry_at, Instant::from_secs(420));
         tracker.note_failure(Instant::ZERO, Some(Retry::Minutes(u32::MAX)), &mut rng);
         assert_eq!(tracker.retry_at, Instant::from_secs(86_400));

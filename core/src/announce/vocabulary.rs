@@ -38,6 +38,12 @@ pub(crate) enum AnnounceEvent<'a> {
     Tick,
     /// There are too few peers: ask again as soon as the trackers allow.
     WantPeers,
+    /// The user wants to ask now: as soon as the trackers allow, though others have failed just before.
+    Again,
+    /// Trackers given by hand, each a tier of its own after the others.
+    AddTrackers(Vec<String>),
+    /// These tiers and no others; who goes is told `stopped`.
+    ReplaceTrackers(Vec<Vec<String>>),
     /// An operation has ended.
     Done {
         /// The number given in [`AnnounceOutput::Submit`].

@@ -5,7 +5,6 @@
 use super::{Engine, TimerKind};
 use crate::action::Action;
 use crate::config::RateLimits;
-use crate::id::TorrentId;
 use crate::limiter::LEAST_BYTES;
 use crate::peer::{FIRST_CREDIT_BYTES, READ_GRANT_BYTES};
 use crate::time::Instant;
@@ -19,14 +18,8 @@ impl Engine {
         RateLimits { down: lines.down.bucket.bytes_per_s(), up: lines.up.bucket.bytes_per_s() }
     }
 
-    /// Changes limits.
-    pub(super) fn set_limits(&mut self, now: Instant, torrent: Option<TorrentId>, limits: RateLimits) {
-        if let Some(id) = torrent {
-            if let Some(torrent) = self.torrents.get_mut(&id) {
-                torrent.set_limits(now, &mut self.shared, limits);
-            }
-            return;
-        }
+    /// Changes them.
+    pub(super) fn set_limits(&mut self, now: Instant, limits: RateLimits) {
         let before: Vec<(bool, bool)> =
             self.torrents.values().map(|torrent| torrent.are_limited(&self.shared)).collect();
         self.shared.lines.down.bucket.set_rate(now, limits.down);

@@ -2,6 +2,7 @@
 //!
 //! The engine decides which torrent an event is for; what the event means is the torrent's business.
 
+mod commands;
 mod incoming;
 mod limits;
 #[cfg(test)]
@@ -10,14 +11,14 @@ pub(crate) mod tests;
 use crate::action::{Action, Destination, Notice, Segment, TxBatch};
 use crate::block::BlockPool;
 use crate::config::Config;
-use crate::event::{Command, Event, Outcome};
+use crate::event::{Event, Outcome};
 use crate::id::{ConnId, InfoHash, OpId, PeerId, TorrentId};
 use crate::rng::{Rng, Seed, Stream};
 use crate::time::Instant;
 use crate::timers::Timers;
 use crate::torrent::{Shared, Torrent};
 use crate::view::{PeerView, View};
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use incoming::Incoming;
@@ -57,6 +58,8 @@ pub struct Engine {
     shared: Shared,
     torrents: BTreeMap<TorrentId, Torrent>,
     by_hash: BTreeMap<InfoHash, TorrentId>,
+    /// Torrents that are being removed.
+    leaving: BTreeSet<TorrentId>,
     incoming: Incoming,
     timers: Timers<TimerKind>,
     stopping: bool,
@@ -74,6 +77,7 @@ impl Engine {
             shared: Shared::new(config, PeerId(id), (now, unix_time_s)),
             torrents: BTreeMap::new(),
             by_hash: BTreeMap::new(),
+            leaving: BTreeSet::new(),
             incoming: Incoming::default(),
             timers: Timers::default(),
             stopping: false,
@@ -119,6 +123,7 @@ impl Engine {
         }
         self.handle_due(now);
         self.feed_the_starved(now);
+        self.finish_removals();
         self.share_limits(now);
         self.finish_shutdown();
     }
@@ -217,6 +222,9 @@ impl Engine {
             TimerKind::Limits | TimerKind::Incoming | TimerKind::Shutdown => true,
         };
         assert!(self.timers.keys().all(alive), "a timer belongs to something alive");
+        let leaves = |id: &TorrentId| self.torrents.get(id).is_some_and(Torrent::is_leaving);
+        assert!(self.leaving.iter().all(leaves), "who is awaited to be gone leaves");
+        assert_eq!(self.by_hash.len(), self.torrents.len(), "each torrent is found by its info-hash");
     }
 
     fn check_sending(&self) {
@@ -226,42 +234,6 @@ impl Engine {
         let mut announced: Vec<ConnId> = self.torrents.values().flat_map(Torrent::sending).collect();
         announced.sort_unstable();
         assert_eq!(ready, announced, "who has something to send is on the list once");
-    }
-
-    fn handle_command(&mut self, now: Instant, command: Command) {
-        match command {
-            Command::Add(add) => {
-                let (id, info_hash) = (add.torrent, add.metainfo.info_hash);
-                assert!(!self.torrents.contains_key(&id), "the application numbers each torrent once");
-                if self.stopping || self.by_hash.contains_key(&info_hash) {
-                    self.shared.notify(Notice::Refused { torrent: id });
-                    return;
-                }
-                self.by_hash.insert(info_hash, id);
-                self.torrents.insert(id, Torrent::add(now, &mut self.shared, &self.seed, *add));
-                self.reset_timers(id);
-            }
-            Command::AddPeers { torrent: id, peers } => {
-                if let Some(torrent) = self.torrents.get_mut(&id) {
-                    torrent.add_peers(now, &mut self.shared, peers);
-                }
-                self.reset_timers(id);
-            }
-            Command::SetLimits { torrent, limits } => self.set_limits(now, torrent, limits),
-            Command::Shutdown if self.stopping => {}
-            Command::Shutdown => {
-                self.stopping = true;
-                self.incoming.close_all(&mut self.shared);
-                let ids: Vec<TorrentId> = self.torrents.keys().copied().collect();
-                for id in ids {
-                    if let Some(torrent) = self.torrents.get_mut(&id) {
-                        torrent.stop(now, &mut self.shared);
-                    }
-                    self.reset_timers(id);
-                }
-                self.timers.set(TimerKind::Shutdown, Some(now + self.shared.config.shutdown_timeout));
-            }
-        }
     }
 
     fn handle_datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
@@ -327,10 +299,8 @@ impl Engine {
     }
 
     fn finish_shutdown(&mut self) {
-        let quiet = || {
-            self.torrents.values().all(|torrent| torrent.is_goodbye_said() && torrent.is_saved())
-                && !self.shared.is_writing()
-        };
+        let said = || self.torrents.values().all(|torrent| torrent.is_goodbye_said() && torrent.is_saved());
+        let quiet = || said() && !self.shared.is_writing() && self.leaving.is_empty();
         if self.stopping && !self.stopped && quiet() {
             self.declare_stopped();
         }

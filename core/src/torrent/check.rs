@@ -8,13 +8,15 @@ use crate::event::Hashed;
 use crate::fault::{DiskFault, DiskFaultKind};
 use crate::id::{FileIndex, PieceIndex};
 use crate::time::Instant;
-use crate::view::TorrentState;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 /// How far the check is.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Check {
+    stage: Stage,
+    /// It was asked for, and runs also while the torrent is paused.
+    forced: bool,
     files: Vec<Option<FileStat>>,
     next: u32,
     under_way: u32,
@@ -26,15 +28,55 @@ pub(super) struct Check {
     all_files_exist: bool,
 }
 
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stage {
+    /// To begin.
+    #[default]
+    Due,
+    /// The look at the files is under way.
+    Looking,
+    /// Pieces are hashed.
+    Hashing,
+    /// What is missing is made.
+    Preparing,
+    /// The torrent may run.
+    Over,
+}
+
 impl Check {
+    /// One that is to begin; a `forced` one runs also while the torrent is paused.
+    pub(super) fn new(forced: bool) -> Self {
+        Check { forced, ..Check::default() }
+    }
+
+    /// Whether it runs also while the torrent is paused.
+    pub(super) fn is_forced(&self) -> bool {
+        self.forced
+    }
+
+    /// It runs only as long as the torrent is not paused.
+    pub(super) fn yield_to_pause(&mut self) {
+        self.forced = false;
+    }
+
+    /// Whether the torrent may run.
+    pub(super) fn is_over(&self) -> bool {
+        self.stage == Stage::Over
+    }
+
     /// Whether operations are under way.
     pub(super) fn is_busy(&self) -> bool {
-        self.under_way + self.preparing > 0
+        self.stage == Stage::Looking || self.under_way + self.preparing > 0
     }
 
     /// Pieces being hashed, and preparations.
     pub(super) fn under_way(&self) -> (u32, u32) {
         (self.under_way, self.preparing)
+    }
+
+    /// From the beginning: the disk has failed. What was found stays found.
+    pub(super) fn begin_anew(&mut self) {
+        *self = Check::new(self.forced);
     }
 
     /// Pieces looked at.
@@ -49,10 +91,18 @@ impl Check {
 }
 
 impl Torrent {
-    pub(super) fn begin_check(&mut self, shared: &mut Shared) {
-        self.check = Check::default();
-        self.checkpoints.rest();
-        shared.submit(self.id, Purpose::Stat, Operation::Stat { torrent: self.id });
+    /// Begins the check, or goes on where a pause stopped it.
+    pub(super) fn continue_check(&mut self, now: Instant, shared: &mut Shared) {
+        match self.check.stage {
+            // First the disk must work again.
+            _ if self.trouble.is_some() => {}
+            Stage::Due => {
+                self.check.stage = Stage::Looking;
+                shared.submit(self.id, Purpose::Stat, Operation::Stat { torrent: self.id });
+            }
+            Stage::Hashing => self.check_more(now, shared),
+            Stage::Looking | Stage::Preparing | Stage::Over => {}
+        }
     }
 
     pub(super) fn handle_stat(
@@ -66,9 +116,13 @@ impl Torrent {
                 let wanted = self.metainfo.layout.files().iter().filter(|file| !file.pad).count();
                 self.check.all_files_exist = files.iter().flatten().count() >= wanted;
                 self.check.files = files;
-                self.check_more(now, shared);
+                self.check.stage = Stage::Hashing;
+                self.settle(now, shared);
             }
-            Err(fault) => self.troubled(now, shared, fault),
+            Err(fault) => {
+                self.check.stage = Stage::Due;
+                self.troubled(now, shared, fault);
+            }
         }
     }
 
@@ -124,26 +178,18 @@ impl Torrent {
             Err(DiskFault { kind: DiskFaultKind::NotFound | DiskFaultKind::Short, .. }) => {}
             Err(fault) => self.troubled(now, shared, fault),
         }
-        if self.state == TorrentState::Checking {
-            self.check_more(now, shared);
-        }
+        self.settle(now, shared);
     }
 
     /// All pieces were looked at.
     fn checked(&mut self, now: Instant, shared: &mut Shared) {
-        if self.trouble.is_some() {
-            return;
-        }
         shared.notify(Notice::Checked { torrent: self.id, have: self.pieces.have().count() });
-        if self.check_only {
-            self.state = TorrentState::Stopped;
-            return;
+        // Nothing to write: also a read-only folder can be seeded from.
+        let as_it_should = self.pieces.is_complete() && self.check.all_files_exist && self.oversized_files().is_empty();
+        if self.check_only || as_it_should {
+            return self.check_over(now, shared);
         }
-        if self.pieces.is_complete() && self.check.all_files_exist && self.oversized_files().is_empty() {
-            // Nothing to write: also a read-only folder can be seeded from.
-            self.run(now, shared);
-            return;
-        }
+        self.check.stage = Stage::Preparing;
         for (file, len) in self.oversized_files() {
             self.check.preparing += 1;
             let operation = Operation::Truncate { torrent: self.id, file, len };
@@ -166,26 +212,26 @@ impl Torrent {
         if let Err(fault) = result {
             self.troubled(now, shared, fault);
         }
-        if self.check.preparing == 0 && self.trouble.is_none() && self.state == TorrentState::Checking {
-            self.run(now, shared);
+        if self.check.preparing == 0 && self.trouble.is_none() {
+            self.check_over(now, shared);
+        } else {
+            self.settle(now, shared);
         }
     }
 
-    /// The disk is ready: find peers.
-    fn run(&mut self, now: Instant, shared: &mut Shared) {
-        self.state = TorrentState::Downloading;
-        let (found, hashed_bytes) = (core::mem::take(&mut self.check.files), self.check.hashed_bytes);
-        let layout = self.metainfo.layout.files().iter();
-        let prepared = layout.zip(&found).enumerate().filter(|(_, (file, stat))| match stat {
-            Some(stat) => stat.len > file.len,
-            None => file.len == 0 && !file.pad,
-        });
-        let prepared: BTreeSet<FileIndex> = prepared.map(|(i, _)| FileIndex(i as u32)).collect();
-        self.begin_checkpoints(now, shared, found, hashed_bytes, prepared);
-        self.start_announcing(now, shared);
-        if self.pieces.is_complete() {
-            self.completed(now, shared);
+    /// The torrent may run, and make checkpoints: what was found, hashed and prepared is the first that they tell of.
+    fn check_over(&mut self, now: Instant, shared: &mut Shared) {
+        self.check.stage = Stage::Over;
+        if !self.check_only && !self.life.is_removal() {
+            let (found, hashed_bytes) = (core::mem::take(&mut self.check.files), self.check.hashed_bytes);
+            let layout = self.metainfo.layout.files().iter();
+            let prepared = layout.zip(&found).enumerate().filter(|(_, (file, stat))| match stat {
+                Some(stat) => stat.len > file.len,
+                None => file.len == 0 && !file.pad,
+            });
+            let prepared: BTreeSet<FileIndex> = prepared.map(|(i, _)| FileIndex(i as u32)).collect();
+            self.begin_checkpoints(now, shared, found, hashed_bytes, prepared);
         }
-        self.fill_dials(now, shared);
+        self.settle(now, shared);
     }
 }

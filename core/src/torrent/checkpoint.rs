@@ -107,9 +107,38 @@ impl Checkpoints {
         }
     }
 
-    /// A check begins: until it has ended nothing is saved.
+    /// Nothing is saved any more, unless a check begins and ends.
     pub(super) fn rest(&mut self) {
         self.on = false;
+    }
+
+    /// Nothing is known of the disk any more: until a check has ended, nothing is saved. (Nothing is under way.) Files whose sync has failed
+    /// stay doubtful: what is read of them now may stand nowhere but in memory.
+    pub(super) fn forget(&mut self) {
+        self.rest();
+        self.is_believed = false;
+        let none = Bitfield::empty(self.data.have.len());
+        (self.claims, self.stable) = (none.clone(), none);
+        (self.unsaved, self.in_step) = (Unsaved::default(), Unsaved::default());
+    }
+
+    /// The files are at another place. Moved or copied, each is what it was as long as its size and mtime say so; what another program's
+    /// resume data said of the folder is not true any more.
+    pub(super) fn moved(&mut self) {
+        self.data.save_path = None;
+    }
+
+    /// The torrent runs from now on.
+    pub(super) fn start_clocks(&mut self, now: Instant, complete: bool) {
+        self.running_since = Some(now);
+        self.complete_since = complete.then_some(now);
+    }
+
+    /// The torrent does not run any more.
+    pub(super) fn stop_clocks(&mut self, now: Instant) {
+        let seconds = |since: Option<Instant>| since.map_or(0, |since| now.since(since).as_secs());
+        self.before.active_s += seconds(self.running_since.take());
+        self.before.seeding_s += seconds(self.complete_since.take());
     }
 
     /// How often resume data was saved.
@@ -187,7 +216,6 @@ impl Torrent {
         let points = &mut self.checkpoints;
         points.on = shared.config.keep_resume;
         points.is_believed = false;
-        points.running_since.get_or_insert(now);
         if points.data.history.added_unix_s == 0 {
             points.before.added_unix_s = shared.unix_s(now);
         }
@@ -239,11 +267,12 @@ impl Torrent {
         self.checkpoints.before.downloaded_bytes.saturating_add(self.ledger.verified)
     }
 
-    /// Looks whether the totals have changed.
+    /// Looks whether the totals have changed, or what it was told.
     pub(super) fn note_totals(&mut self, now: Instant) {
         let totals = (self.total_uploaded_bytes(), self.total_downloaded_bytes());
         let saved = &self.checkpoints.data.history;
-        if totals != (saved.uploaded_bytes, saved.downloaded_bytes) {
+        let is_told = self.checkpoints.data.paused == self.life.is_paused();
+        if totals != (saved.uploaded_bytes, saved.downloaded_bytes) || !is_told {
             self.checkpoints.unsaved.totals_since.get_or_insert(now);
         }
     }
@@ -251,17 +280,20 @@ impl Torrent {
     /// When [`Torrent::checkpoint_when_due`] should be asked again.
     pub(super) fn next_checkpoint(&self) -> Option<Instant> {
         let points = &self.checkpoints;
-        if !points.on || points.step.is_some() {
+        // An errand has the disk for itself.
+        if !points.on || points.step.is_some() || self.life.has_errands() {
             return None;
         }
-        if self.state == TorrentState::Stopped {
-            // The last one: at once, but not before the last write.
-            let is_writing = self.pieces.iter_open().any(|(_, open)| !open.is_quiet());
-            let since = points.unsaved.since.or(points.unsaved.totals_since);
-            return since.filter(|_| !is_writing);
+        // The last one, or the last for a while: at once, but not before the last write.
+        let is_writing = || self.pieces.iter_open().any(|(_, open)| !open.is_quiet());
+        let since = points.unsaved.since.or(points.unsaved.totals_since);
+        match self.state {
+            TorrentState::Stopped => since.filter(|_| !is_writing()),
+            // Not while the disk refuses.
+            _ if self.trouble.is_some() => None,
+            TorrentState::Paused => since.map(|since| since.max(points.retry_at)).filter(|_| !is_writing()),
+            _ => points.due(),
         }
-        // Not while the disk refuses.
-        points.due().filter(|_| self.trouble.is_none())
     }
 
     /// Whether a stopped torrent has saved all that there is to save, or has given it up.
@@ -357,6 +389,7 @@ impl Torrent {
         points.data.files = files;
         points.data.history = history;
         points.data.name = Some(self.metainfo.name.clone());
+        points.data.paused = self.life.is_paused();
         points.in_step.totals_since = points.unsaved.totals_since.take().or(points.in_step.totals_since);
         points.step = Some(Step::Save);
         let bytes = points.data.encode(&self.metainfo.trackers);

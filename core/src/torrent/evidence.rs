@@ -11,7 +11,6 @@ use crate::hash::HashState;
 use crate::id::{BLOCK_LEN, ConnId, Digest, PieceIndex};
 use crate::pieces::OpenPiece;
 use crate::time::Instant;
-use crate::view::TorrentState;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
@@ -34,7 +33,7 @@ impl Torrent {
 
     /// Reads what is due of a piece under investigation.
     pub(super) fn read_evidence(&mut self, shared: &mut Shared, piece: PieceIndex) {
-        if self.state == TorrentState::Stopped {
+        if !self.is_running() {
             self.blame.stop();
         }
         let Some((id, exhibit)) = self.blame.next_exhibit(piece) else { return };

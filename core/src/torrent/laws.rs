@@ -11,7 +11,6 @@ use crate::ledger::Ledger;
 use crate::limiter::Turns;
 use crate::peer::{Counted, Incoming, MAX_UNREAD_BYTES, Peer, READ_GRANT_BYTES, Stage};
 use crate::pieces::Sent;
-use crate::view::TorrentState;
 use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -37,8 +36,9 @@ impl Torrent {
         self.check_ledger();
         self.check_operations(shared);
         self.check_lines(shared);
-        assert!(self.state != TorrentState::Stopped || self.peers.is_empty(), "a stopped torrent has no peers");
         assert!(self.buffers() == 0 || !self.check_only, "who only checks holds no buffers");
+        assert!(self.is_running() || self.peers.is_empty(), "only who runs has peers");
+        assert_eq!(self.state, self.wanted_state(), "the state follows from what was told");
     }
 
     fn check_pieces(&self) {
@@ -139,7 +139,7 @@ impl Torrent {
 
     fn check_operations(&self, shared: &Shared) {
         let mut stores: BTreeMap<PieceIndex, (u32, u32)> = BTreeMap::new();
-        let (mut checks, mut preparing) = (0, 0);
+        let (mut checks, mut preparing, mut errands, mut others) = (0, 0, 0, 0);
         let mut evidence = Vec::new();
         let mut steps = vec![];
         let mut awaited = self.announcer.requests();
@@ -158,9 +158,14 @@ impl Torrent {
                 // An answer that comes too late belongs to no reading.
                 Purpose::Evidence { piece, id } => evidence.push((piece, id)),
                 Purpose::Checkpoint(step) => steps.push(step),
-                Purpose::Stat | Purpose::Sync | Purpose::Announce(_) => {}
+                Purpose::Errand => errands += 1,
+                Purpose::Stat | Purpose::Sync => others += 1,
+                Purpose::Announce(_) => {}
             }
         }
+        assert_eq!(u32::from(self.life.is_on_errand()), errands, "errands under way equal a recount");
+        let beside = stores.len() + evidence.len() + steps.len() + (checks + preparing + others) as usize;
+        assert!(errands == 0 || beside == 0, "an errand has the disk for itself");
         for (piece, open) in self.pieces.iter_open() {
             let (operations, hashes) = stores.remove(&piece).unwrap_or_default();
             assert_eq!(open.operations(), operations, "disk operations of a piece equal a recount");
@@ -174,6 +179,7 @@ impl Torrent {
         let is_under_way = |request| shared.purposes_of(self.id).any(|purpose| purpose == Purpose::Announce(request));
         assert!(awaited.all(is_under_way), "an announce waits for what is under way");
     }
+
     fn check_lines(&self, shared: &Shared) {
         let promised = self.lines.down.bucket.promised();
         assert_eq!(promised, self.promised_bytes(shared), "what may still be received equals a recount");

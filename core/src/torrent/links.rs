@@ -105,8 +105,7 @@ impl Torrent {
         let limit = shared.config.max_connections_per_torrent;
         if !self.is_running() {
             // A peer that was told "nothing yet" would need a `have` for each piece that the check finds; one that is refused comes back.
-            let stopped = self.state == TorrentState::Stopped;
-            return Err(if stopped { CloseReason::Stopped } else { CloseReason::NotReady });
+            return Err(self.why_silent());
         }
         // Some places are for whom we choose ourselves, and one host may take half of the others, not all.
         let ours = if self.state == TorrentState::Seeding { 0 } else { ENOUGH_PEERS.min(limit / 2) };
@@ -246,25 +245,29 @@ impl Torrent {
         self.pieces.end_leases(conn);
         self.recount_sources();
         let nothing_to_trade = peer.is_seed() && self.pieces.is_complete();
-        if let Some(addr) = peer.listen_addr.filter(|_| closed == Some(CloseReason::Ourselves) || nothing_to_trade) {
+        if let Some(addr) = peer.listen_addr.filter(|_| closed == Some(CloseReason::Ourselves)) {
             self.candidates.never_again(addr);
         }
         let ending = match closed {
+            Some(CloseReason::Paused | CloseReason::Stopped | CloseReason::NotReady) => Ending::Parted,
             Some(CloseReason::Fault(fault)) if fault != PeerFault::HandshakeTimeout => Ending::Breach,
             _ if peer.down.total() + peer.up.total() >= u64::from(BLOCK_LEN) => Ending::Useful,
             _ if peer.stage == Stage::Live && now.since(peer.stage_since) >= USEFUL_AFTER => Ending::Useful,
             _ => Ending::Useless,
         };
         self.candidates.unlinked(now, conn, ending);
+        if let Some(addr) = peer.listen_addr.filter(|_| nothing_to_trade) {
+            self.candidates.rest(now, addr);
+        }
         if peer.stage == Stage::Live {
             shared.notify(Notice::PeerGone { torrent: self.id, conn, closed });
         }
     }
 
-    pub(super) fn close_all(&mut self, now: Instant, shared: &mut Shared) {
+    pub(super) fn close_all(&mut self, now: Instant, shared: &mut Shared, reason: CloseReason) {
         let conns: Vec<ConnId> = self.peers.keys().copied().collect();
         for conn in conns {
-            self.close(now, shared, conn, CloseReason::Stopped);
+            self.close(now, shared, conn, reason);
         }
     }
 

@@ -2,13 +2,14 @@
 //!
 //! Each file beside this one is a part of the torrent's life: `check` (what is on disk), `checkpoint` (resume data), `links` (connections),
 //! `receive` (bytes in), `request` (what to ask for), `store` (blocks to disk, verdicts), `evidence` (who sent bad ones), `upload` (what to
-//! give), `limits` (how fast it goes), `tracking` (announces); `laws` (what holds between any two events).
+//! give), `limits` (how fast it goes), `tracking` (announces), `life` (states and commands); `laws` (what holds between any two events).
 //! Every method takes the time and what torrents share; none looks at a clock or at another torrent.
 
 mod check;
 mod checkpoint;
 mod evidence;
 mod laws;
+mod life;
 mod limits;
 mod links;
 mod receive;
@@ -55,6 +56,8 @@ const TICK: Duration = Duration::from_secs(1);
 pub(crate) struct Torrent {
     id: TorrentId,
     metainfo: Metainfo,
+    life: life::Life,
+    /// Follows from the rest: see `life`.
     state: TorrentState,
     check_only: bool,
     check: check::Check,
@@ -89,7 +92,7 @@ pub(crate) struct Torrent {
 impl Torrent {
     /// A torrent at its beginning; the look at the disk is under way.
     pub(crate) fn add(now: Instant, shared: &mut Shared, seed: &Seed, add: AddTorrent) -> Self {
-        let AddTorrent { torrent: id, metainfo, extra_trackers, peers, check_only, resume, force_check } = add;
+        let AddTorrent { torrent: id, metainfo, extra_trackers, peers, check_only, paused, resume, force_check } = add;
         let resume = resume.map(|bytes| ResumeData::parse(&bytes, metainfo.info_hash, &metainfo.layout));
         let is_believed = matches!(resume, Some(Ok(_))) && !force_check && !check_only;
         let resume = match resume {
@@ -108,7 +111,8 @@ impl Torrent {
         let announcer = tracking::new_announcer(now, shared, seed, id, &metainfo, extra_trackers);
         let mut torrent = Torrent {
             id,
-            state: TorrentState::Checking,
+            life: life::Life::new(paused),
+            state: if paused { TorrentState::Paused } else { TorrentState::Checking },
             check_only,
             check: check::Check::default(),
             checkpoints: checkpoint::Checkpoints::new(resume, is_believed, &shared.config),
@@ -126,7 +130,7 @@ impl Torrent {
             starved: false,
             downloaded_any: false,
             complete_announced: false,
-            goodbye_said: false,
+            goodbye_said: true,
             downloaded: Rate::default(),
             uploaded: Rate::default(),
             ledger: Ledger::default(),
@@ -134,7 +138,7 @@ impl Torrent {
             dials_this_second: 0,
             last_tick: now,
         };
-        torrent.begin_check(shared);
+        torrent.settle(now, shared);
         torrent
     }
 
@@ -144,17 +148,6 @@ impl Torrent {
             self.candidates.add(now, addr, Source::Hand);
         }
         self.fill_dials(now, shared);
-    }
-
-    /// Says goodbye: peers are closed, trackers told.
-    pub(crate) fn stop(&mut self, now: Instant, shared: &mut Shared) {
-        self.state = TorrentState::Stopped;
-        self.blame.stop();
-        self.close_all(now, shared);
-        // Pieces that are here are still brought to the disk; of the others nothing would be kept.
-        self.lose_held(shared, |open| !open.is_here());
-        self.stop_announcing(now, shared);
-        self.note_totals(now);
     }
 
     /// An operation of this torrent has ended.
@@ -178,9 +171,13 @@ impl Torrent {
             }
             (Purpose::Checkpoint(Step::Look), Outcome::Stat(stat)) => self.handle_looked(now, shared, stat),
             (Purpose::Checkpoint(Step::Save), Outcome::SaveResume(result)) => self.handle_saved(now, shared, result),
+            (Purpose::Errand, Outcome::Move(result) | Outcome::Rename(result) | Outcome::Delete(result)) => {
+                self.handle_errand_done(now, shared, result);
+            }
             (Purpose::Announce(request), outcome) => self.handle_announce_done(now, shared, request, outcome),
             (purpose, outcome) => panic!("the driver answered {purpose:?} with {outcome:?}"),
         }
+        self.run_errands(now, shared);
     }
 
     /// Once a second, while there is anybody to look at.
@@ -209,7 +206,9 @@ impl Torrent {
 
     fn next_look_at_peers(&self) -> Option<Instant> {
         let rates_live = self.downloaded.per_second() > 0 || self.uploaded.per_second() > 0;
-        if !self.peers.is_empty() || self.trouble.is_some() || rates_live {
+        // Who is paused asks the disk again when it goes on.
+        let retrying = self.trouble.is_some() && self.state != TorrentState::Paused;
+        if !self.peers.is_empty() || retrying || rates_live {
             return Some(self.last_tick + TICK);
         }
         // Not before the next second: an address that fails at once must not make the timer spin.
@@ -229,10 +228,8 @@ impl Torrent {
         if self.trouble.is_none() {
             shared.notify(Notice::DiskTrouble { torrent: self.id, fault: fault.clone() });
         }
-        if self.state == TorrentState::Downloading {
-            self.state = TorrentState::Troubled;
-        }
         self.trouble = Some((fault, now + shared.config.disk_retry));
+        self.settle(now, shared);
         self.drop_all_requests(now, shared);
         self.lose_held(shared, |_| true);
     }
@@ -247,14 +244,17 @@ impl Torrent {
             TorrentState::Checking if self.check.is_busy() => {}
             TorrentState::Checking => {
                 self.trouble = None;
-                self.begin_check(shared);
+                self.check.begin_anew();
+                self.settle(now, shared);
             }
             TorrentState::Troubled => {
                 self.trouble = None;
-                self.state = TorrentState::Downloading;
+                self.settle(now, shared);
                 self.resume_stores(shared);
                 self.finish_when_complete(shared);
             }
+            // Asked again when it goes on.
+            TorrentState::Paused | TorrentState::Moving => {}
             _ => self.trouble = None,
         }
     }
@@ -267,6 +267,7 @@ impl Torrent {
             info_hash: self.metainfo.info_hash,
             name: self.metainfo.name.clone(),
             state: self.state,
+            paused: self.life.is_paused(),
             pieces: self.metainfo.layout.piece_count(),
             have: self.pieces.have().count(),
             checked: self.check.checked(),

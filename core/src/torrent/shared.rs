@@ -51,6 +51,8 @@ pub(crate) enum Purpose {
     Sync,
     /// Resume data.
     Checkpoint(Step),
+    /// The files are moved, renamed or deleted.
+    Errand,
     /// The announcer's.
     Announce(RequestId),
 }

@@ -20,6 +20,8 @@ impl Torrent {
         if self.trouble.is_some() {
             return;
         }
+        // Without peers nothing comes that would make a run longer.
+        let spill = spill || !self.is_running();
         let torrent = self.id;
         while let Some(store) = self.pieces.update(piece, |open| open.next_store(spill)).flatten() {
             let (purpose, operation) = match store {
@@ -61,6 +63,17 @@ impl Torrent {
             self.pieces.iter_open().filter(|(_, open)| idle(open)).map(|(piece, _)| piece).collect();
         for piece in pieces {
             self.expect_nothing_of(shared, piece);
+            self.pieces.update(piece, |open| open.lose(|block| shared.pool.give_back(block)));
+            if self.pieces.get(piece).is_some_and(OpenPiece::is_quiet) {
+                self.give_up_piece(shared, piece, Fate::Lost);
+            }
+        }
+    }
+
+    /// What was received of open pieces is thrown away: nothing on the disk is believed any more.
+    pub(super) fn lose_open(&mut self, shared: &mut Shared) {
+        let open: Vec<PieceIndex> = self.pieces.iter_open().map(|(piece, _)| piece).collect();
+        for piece in open {
             self.pieces.update(piece, |open| open.lose(|block| shared.pool.give_back(block)));
             if self.pieces.get(piece).is_some_and(OpenPiece::is_quiet) {
                 self.give_up_piece(shared, piece, Fate::Lost);
@@ -130,10 +143,8 @@ impl Torrent {
         self.downloaded_any = true;
         self.checkpoints.verified(now, u64::from(self.metainfo.layout.len_of(piece)));
         shared.notify(Notice::PieceVerified { torrent: self.id, piece });
-        if self.state != TorrentState::Stopped {
-            self.tell_have(now, shared, piece);
-            self.finish_when_complete(shared);
-        }
+        self.tell_have(now, shared, piece);
+        self.finish_when_complete(shared);
     }
 
     fn tell_have(&mut self, now: Instant, shared: &mut Shared, piece: PieceIndex) {
@@ -206,12 +217,12 @@ impl Torrent {
 
     /// Everything is there and safe.
     pub(super) fn completed(&mut self, now: Instant, shared: &mut Shared) {
-        self.state = TorrentState::Seeding;
         if self.complete_announced {
             return;
         }
         self.complete_announced = true;
         self.checkpoints.completed(now, shared.unix_s(now), self.downloaded_any);
+        self.settle(now, shared);
         shared.notify(Notice::Complete { torrent: self.id, downloaded: self.downloaded_any });
         if self.downloaded_any {
             self.announce_completed(now, shared);

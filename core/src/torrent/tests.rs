@@ -152,7 +152,15 @@ pub(crate) const BREACHES: &[Breach] = &[
     }),
     ("only who is connected waits", |torrent, _| torrent.lines.down.turns.join(NOBODY)),
     ("a torrent waits with its peers", |torrent, _| torrent.lines.up.turns.join(TAKER)),
-    ("a stopped torrent has no peers", |torrent, _| torrent.state = TorrentState::Stopped),
+    ("only who runs has peers", |torrent, _| torrent.state = TorrentState::Paused),
+    ("the state follows from what was told", |torrent, _| torrent.state = TorrentState::Seeding),
+    ("errands under way equal a recount", |torrent, shared| {
+        shared.submit(torrent.id, Purpose::Errand, Operation::Delete { torrent: torrent.id, files: true });
+    }),
+    ("an errand has the disk for itself", |torrent, shared| {
+        torrent.life.set_on_errand();
+        shared.submit(torrent.id, Purpose::Errand, Operation::Delete { torrent: torrent.id, files: true });
+    }),
     ("who only checks holds no buffers", |torrent, _| torrent.check_only = true),
 ];
 

@@ -37,7 +37,9 @@ pub(super) fn new_announcer(
 }
 
 impl Torrent {
+    /// Idempotent, like its opposite.
     pub(super) fn start_announcing(&mut self, now: Instant, shared: &mut Shared) {
+        self.goodbye_said = false;
         self.announce(now, shared, AnnounceEvent::Start);
     }
 
@@ -46,8 +48,24 @@ impl Torrent {
     }
 
     pub(super) fn stop_announcing(&mut self, now: Instant, shared: &mut Shared) {
-        self.goodbye_said = false;
-        self.announce(now, shared, AnnounceEvent::Stop);
+        if !self.goodbye_said {
+            self.announce(now, shared, AnnounceEvent::Stop);
+        }
+    }
+
+    /// Asks the trackers now, or as soon as they allow.
+    pub(crate) fn reannounce(&mut self, now: Instant, shared: &mut Shared) {
+        self.announce(now, shared, AnnounceEvent::Again);
+    }
+
+    /// Trackers given by hand.
+    pub(crate) fn add_trackers(&mut self, now: Instant, shared: &mut Shared, urls: Vec<String>) {
+        self.announce(now, shared, AnnounceEvent::AddTrackers(urls));
+    }
+
+    /// These trackers and no others.
+    pub(crate) fn replace_trackers(&mut self, now: Instant, shared: &mut Shared, tiers: Vec<Vec<String>>) {
+        self.announce(now, shared, AnnounceEvent::ReplaceTrackers(tiers));
     }
 
     /// A tracker is due, or late.

@@ -28,7 +28,7 @@ pub(crate) enum Line {
     },
     /// Where the torrent stands; once a second.
     Status {
-        /// `checking`, `downloading`, `seeding`, `troubled` or `stopped`.
+        /// `checking`, `downloading`, `seeding`, `troubled`, `paused`, `moving` or `stopped`.
         state: &'static str,
         pieces: u32,
         have_pieces: u32,
@@ -99,6 +99,17 @@ pub(crate) enum Line {
     ResumeTrouble { path: String, kind: String, detail: String },
     /// The torrent was not added: it is there already, or everything is stopping.
     Refused,
+    /// The torrent was removed.
+    Removed {
+        /// Why its files could not be deleted, when that was wanted.
+        fault: Option<String>,
+    },
+    /// The torrent's files are in another folder now.
+    Moved { dir: String },
+    /// A file or folder has another name now.
+    Renamed { from: String, to: String },
+    /// Files could not be moved or renamed.
+    NotMoved { fault: String },
     /// All has stopped in good order.
     ShutDown,
     /// The last line of a run.
@@ -185,6 +196,14 @@ impl From<&Notice> for Line {
                 detail: clean(&fault.detail),
             },
             Notice::Refused { .. } => Line::Refused,
+            Notice::Removed { fault, .. } => {
+                Line::Removed { fault: fault.as_ref().map(|fault| clean(&fault.to_string())) }
+            }
+            Notice::Moved { to, .. } => Line::Moved { dir: clean(&String::from_utf8_lossy(&to.0)) },
+            Notice::Renamed { from, to, .. } => {
+                Line::Renamed { from: clean(&from.join("/")), to: clean(&to.join("/")) }
+            }
+            Notice::NotMoved { fault, .. } => Line::NotMoved { fault: clean(&fault.to_string()) },
             Notice::ShutDown => Line::ShutDown,
         }
     }
@@ -196,6 +215,8 @@ fn state(state: TorrentState) -> &'static str {
         TorrentState::Downloading => "downloading",
         TorrentState::Seeding => "seeding",
         TorrentState::Troubled => "troubled",
+        TorrentState::Paused => "paused",
+        TorrentState::Moving => "moving",
         TorrentState::Stopped => "stopped",
     }
 }
@@ -208,9 +229,9 @@ fn escaped(peer_id: &PeerId) -> String {
 mod tests {
     use super::*;
     use crate::cli::progress::tests::some_view;
-    use sameseed_core::action::{CloseReason, TrackerFailure};
+    use sameseed_core::action::{CloseReason, Refusal, TrackerFailure};
     use sameseed_core::fault::{DiskFault, DiskFaultKind};
-    use sameseed_core::id::{ConnId, PieceIndex, TorrentId};
+    use sameseed_core::id::{ConnId, Folder, PieceIndex, TorrentId};
     use std::time::Duration;
 
     #[test]
@@ -251,7 +272,10 @@ mod tests {
                     detail: String::from("No space left on device"),
                 },
             },
-            Notice::Refused { torrent },
+            Notice::Refused { torrent, why: Refusal::Stopping },
+            Notice::Removed { torrent, fault: None },
+            Notice::Moved { torrent, to: Folder(b"/srv".to_vec()) },
+            Notice::Renamed { torrent, from: vec![String::from("a")], to: vec![String::from("b")] },
             Notice::ShutDown,
         ];
         let mut lines = vec![
@@ -285,6 +309,9 @@ mod tests {
         {"event":"tracker_failed","url":"udp://t:1","reason":"the tracker says: no"}
         {"event":"disk_trouble","path":"a/b","kind":"no space left","detail":"No space left on device"}
         {"event":"refused"}
+        {"event":"removed","fault":null}
+        {"event":"moved","dir":"/srv"}
+        {"event":"renamed","from":"a","to":"b"}
         {"event":"shut_down"}
         {"event":"ended","exit_code":5,"error":"full"}
         "##);

@@ -47,6 +47,8 @@ fn facts(view: &TorrentView) -> String {
         }
         TorrentState::Seeding => String::from("seeding"),
         TorrentState::Troubled => format!("{}, waiting for the disk", progress(view)),
+        TorrentState::Paused => format!("{}, paused", progress(view)),
+        TorrentState::Moving => format!("{}, moving its files", progress(view)),
         TorrentState::Stopped => format!("{}, stopping", progress(view)),
     };
     facts.push_str(&format!(", {}", text::count(u64::from(view.peers), "peer")));
@@ -74,6 +76,7 @@ pub(crate) mod tests {
             info_hash: InfoHash::V1([0xab; 20]),
             name: String::from("debian-13.2.0-amd64-netinst.iso"),
             state: TorrentState::Downloading,
+            paused: false,
             pieces: 3136,
             have: 1568,
             checked: 3136,

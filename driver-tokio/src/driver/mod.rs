@@ -12,7 +12,7 @@ use crate::notice::Board;
 use crate::resume_file;
 use crate::session::{Request, SessionConfig, StartError};
 use crate::shared::{Machine, Shared, UdpQueue};
-use sameseed_core::action::{Action, Destination, TxBatch};
+use sameseed_core::action::{Action, Destination, Refusal, TxBatch};
 use sameseed_core::engine::Engine;
 use sameseed_core::event::{AddTorrent, Command, Event};
 use sameseed_core::id::TorrentId;
@@ -345,6 +345,7 @@ impl<M: Machine, N: Net, D: Disk> Turn<'_, M, N, D> {
                     extra_trackers: options.extra_trackers,
                     peers: options.peers,
                     check_only: options.check_only,
+                    paused: options.paused,
                     resume: options.resume,
                     force_check: options.force_check,
                 }))));
@@ -353,8 +354,12 @@ impl<M: Machine, N: Net, D: Disk> Turn<'_, M, N, D> {
             Request::AddPeers(torrent, peers) => {
                 shared.tell(Event::Command(Command::AddPeers { torrent, peers }));
             }
-            Request::SetLimits(torrent, limits) => {
-                shared.tell(Event::Command(Command::SetLimits { torrent, limits }));
+            // They need more than the engine: a storage, a deadline.
+            Request::Tell(Command::Add(_) | Command::Shutdown, reply) => _ = reply.send(Err(Refusal::NotByItself)),
+            Request::Tell(command, reply) => {
+                shared.refusal = None;
+                shared.tell(Event::Command(command));
+                let _ = reply.send(shared.refusal.take().map_or(Ok(()), Err));
             }
             Request::View(reply) => {
                 let _ = reply.send(shared.heart.machine.view());

@@ -161,6 +161,7 @@ struct Sevens {
 
 impl Disk for Sevens {
     fn register(&mut self, _: TorrentId, _: Storage) {}
+    fn forget(&mut self, _: TorrentId) {}
     fn submit(&mut self, _: OpId, _: Operation) {}
     fn read(&mut self, request: ReadRequest) {
         let fault =

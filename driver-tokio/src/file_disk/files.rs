@@ -15,6 +15,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// Handles kept open: enough for the pieces in progress of several torrents, few beside the 1,024 files that most systems allow.
@@ -29,12 +30,17 @@ const REGULAR: OFlags = OFlags::NOFOLLOW.union(OFlags::CLOEXEC).union(OFlags::NO
 pub(super) struct Files {
     places: Mutex<BTreeMap<TorrentId, Arc<Place>>>,
     handles: Mutex<Handles>,
+    next_number: AtomicU64,
+    /// The disk is being closed: long copies end.
+    pub(super) closing: AtomicBool,
 }
 
 /// One torrent's storage.
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) torrent: TorrentId,
+    /// Never used twice: no handle of a place that was left serves the next one.
+    number: u64,
     pub(super) storage: Storage,
     unsynced: Mutex<Unsynced>,
 }
@@ -55,7 +61,9 @@ struct Handles {
 
 #[derive(Debug)]
 struct Handle {
-    key: (TorrentId, FileIndex),
+    torrent: TorrentId,
+    /// The place's number, and the file.
+    key: (u64, FileIndex),
     file: Arc<File>,
     writable: bool,
     used: u64,
@@ -73,8 +81,25 @@ pub(super) enum Purpose {
 
 impl Files {
     pub(super) fn register(&self, torrent: TorrentId, storage: Storage) {
-        let place = Place { torrent, storage, unsynced: Mutex::default() };
-        lock(&self.places).insert(torrent, Arc::new(place));
+        self.put_place(self.new_place(torrent, storage));
+    }
+
+    /// A place that is not in use yet.
+    pub(super) fn new_place(&self, torrent: TorrentId, storage: Storage) -> Place {
+        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+        Place { torrent, number, storage, unsynced: Mutex::default() }
+    }
+
+    /// From now on the torrent is here.
+    pub(super) fn put_place(&self, place: Place) {
+        self.forget_handles(place.torrent);
+        lock(&self.places).insert(place.torrent, Arc::new(place));
+    }
+
+    /// The torrent is gone.
+    pub(super) fn forget(&self, torrent: TorrentId) {
+        lock(&self.places).remove(&torrent);
+        self.forget_handles(torrent);
     }
 
     pub(super) fn place(&self, torrent: TorrentId) -> Result<Arc<Place>, DiskFault> {
@@ -87,24 +112,24 @@ impl Files {
 
     /// A handle on a file, from the cache when it is there.
     pub(super) fn open(&self, place: &Place, file: FileIndex, purpose: Purpose) -> Result<Arc<File>, DiskFault> {
-        let key = (place.torrent, file);
+        let key = (place.number, file);
         let writable = purpose != Purpose::Read;
         if let Some(file) = lock(&self.handles).find(key, writable) {
             return Ok(file);
         }
         let opened = Arc::new(place.open(file, purpose).map_err(|errno| place.fault(file, errno.into()))?);
-        lock(&self.handles).keep(Handle { key, file: opened.clone(), writable, used: 0 });
+        lock(&self.handles).keep(Handle { torrent: place.torrent, key, file: opened.clone(), writable, used: 0 });
         Ok(opened)
     }
 
     /// Closes a torrent's files, so that a retry after a fault sees what is there then.
     pub(super) fn forget_handles(&self, torrent: TorrentId) {
-        lock(&self.handles).open.retain(|handle| handle.key.0 != torrent);
+        lock(&self.handles).open.retain(|handle| handle.torrent != torrent);
     }
 }
 
 impl Handles {
-    fn find(&mut self, key: (TorrentId, FileIndex), writable: bool) -> Option<Arc<File>> {
+    fn find(&mut self, key: (u64, FileIndex), writable: bool) -> Option<Arc<File>> {
         self.clock += 1;
         let handle = self.open.iter_mut().find(|handle| handle.key == key && (handle.writable || !writable))?;
         handle.used = self.clock;
@@ -168,7 +193,7 @@ impl Place {
         Ok(())
     }
 
-    fn open(&self, file: FileIndex, purpose: Purpose) -> Result<File, Errno> {
+    pub(super) fn open(&self, file: FileIndex, purpose: Purpose) -> Result<File, Errno> {
         let entry = self.storage.layout.files().get(file.0 as usize).ok_or(Errno::NOENT)?;
         let (name, parents) = entry.path.split_last().ok_or(Errno::NOENT)?;
         let mut folders = Folders::new(self, purpose == Purpose::Create);
@@ -229,6 +254,26 @@ impl Place {
         Ok(())
     }
 
+    /// The download folder.
+    pub(super) fn root(&self) -> Result<OwnedFd, Errno> {
+        openat(CWD, &self.storage.root, FOLDER, Mode::empty())
+    }
+
+    /// What `old` has still to sync is this place's now, but for files below `tops`, which were synced when they were copied.
+    pub(super) fn take_unsynced(&self, old: &Place, tops: &BTreeSet<String>) {
+        let mut unsynced = std::mem::take(&mut *lock(&old.unsynced));
+        let files = old.storage.layout.files();
+        let copied = |file: &FileIndex| files.get(file.0 as usize).and_then(|file| file.path.first());
+        unsynced.files.retain(|file| copied(file).is_none_or(|top| !tops.contains(top)));
+        // The folders may have other names now; those that hold a file to sync are synced with it.
+        let files_here = self.storage.layout.files();
+        let holding = unsynced.files.iter().filter_map(|file| files_here.get(file.0 as usize)?.path.split_last());
+        let folders: BTreeSet<Vec<String>> = holding.map(|(_, parents)| parents.to_vec()).collect();
+        let mut now = lock(&self.unsynced);
+        now.files.append(&mut unsynced.files);
+        now.folders.extend(folders);
+    }
+
     /// A fault of one file, with its path for people.
     pub(super) fn fault(&self, file: FileIndex, error: io::Error) -> DiskFault {
         let path = self.storage.layout.files().get(file.0 as usize).map_or(&[][..], |entry| &entry.path);
@@ -237,19 +282,19 @@ impl Place {
 }
 
 /// A walk through folders that remembers the last one: files that stand together in a torrent mostly stand together on disk.
-struct Folders<'a> {
+pub(super) struct Folders<'a> {
     place: &'a Place,
     create: bool,
     last: Option<(&'a [String], OwnedFd)>,
 }
 
 impl<'a> Folders<'a> {
-    fn new(place: &'a Place, create: bool) -> Self {
+    pub(super) fn new(place: &'a Place, create: bool) -> Self {
         Folders { place, create, last: None }
     }
 
     /// A handle on the folder `path` below the root.
-    fn at<'s>(&'s mut self, path: &'a [String]) -> Result<&'s OwnedFd, Errno> {
+    pub(super) fn at<'s>(&'s mut self, path: &'a [String]) -> Result<&'s OwnedFd, Errno> {
         let reached = match self.last.take() {
             Some((last, folder)) if last == path => folder,
             _ => self.walk(path)?,
@@ -258,7 +303,7 @@ impl<'a> Folders<'a> {
     }
 
     fn walk(&self, path: &[String]) -> Result<OwnedFd, Errno> {
-        let mut folder = openat(CWD, &self.place.storage.root, FOLDER, Mode::empty())?;
+        let mut folder = self.place.root()?;
         for (depth, name) in path.iter().enumerate() {
             folder = match openat(&folder, name, FOLDER | OFlags::NOFOLLOW, Mode::empty()) {
                 Err(Errno::NOENT) if self.create => {

@@ -4,6 +4,7 @@
 //! `Config::check_parallelism`, reads by what it lets be unflushed. So a thread never waits for the engine, nor the engine for a thread.
 
 mod files;
+mod relocate;
 #[cfg(test)]
 mod tests;
 mod work;
@@ -16,6 +17,7 @@ use std::any::Any;
 use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
@@ -92,6 +94,10 @@ impl Disk for FileDisk {
         self.pool.files.register(torrent, storage);
     }
 
+    fn forget(&mut self, torrent: TorrentId) {
+        self.pool.files.forget(torrent);
+    }
+
     fn submit(&mut self, op: OpId, operation: Operation) {
         self.push(Job::Operation { op, operation });
     }
@@ -121,6 +127,7 @@ impl Drop for FileDisk {
     /// Finishes what was begun.
     fn drop(&mut self) {
         lock(&self.pool.jobs).closing = true;
+        self.pool.files.closing.store(true, Ordering::Relaxed);
         self.pool.work.notify_all();
         for thread in self.threads.drain(..) {
             // Panics inside jobs were caught and passed on already.

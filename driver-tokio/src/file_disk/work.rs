@@ -65,6 +65,9 @@ impl<'a> Worker<'a> {
             Operation::Truncate { torrent, file, len } => {
                 Outcome::Truncate(self.files.place(torrent).and_then(|place| self.truncate(&place, file, len)))
             }
+            Operation::Move { torrent, to } => Outcome::Move(self.files.move_to(torrent, &to)),
+            Operation::Rename { torrent, from, to } => Outcome::Rename(self.files.rename(torrent, &from, &to)),
+            Operation::Delete { torrent, files } => Outcome::Delete(self.files.delete(torrent, files)),
             // The driver keeps these to itself.
             Operation::Resolve { .. } => Outcome::Resolve(Err(LinkFault::Other)),
             Operation::Fetch(_) => Outcome::Fetch(Err(LinkFault::Other)),

@@ -37,8 +37,10 @@ struct Account {
 /// The books of one life.
 #[derive(Debug, Default)]
 pub(super) struct Books {
-    /// Bytes that the check found.
-    found: Option<u64>,
+    /// What was there when the last check had ended, in bytes, and what had been verified by then.
+    found: Option<[u64; 2]>,
+    /// A check was asked for: what came of open pieces was lost.
+    rechecked: bool,
     /// The disk refused something: pieces may have been lost without a word.
     troubled: bool,
     /// Payload received, and payload taken by the network.
@@ -136,10 +138,27 @@ impl Books {
         }
     }
 
+    /// The torrent is checked anew: what came of pieces that are not verified is lost, and what was verified counts no more than what was there.
+    pub(super) fn rechecked(&mut self) {
+        (self.found, self.rechecked) = (None, true);
+        self.senders.clear();
+        self.read_back.clear();
+        self.done.clear();
+    }
+
+    /// The torrent is gone: what comes next begins from nothing. Connections that have not named a torrent stay.
+    pub(super) fn begin_anew(&mut self) {
+        let (sockets, banned) = (std::mem::take(&mut self.sockets), std::mem::take(&mut self.banned));
+        *self = Books { sockets, banned, ..Books::default() };
+    }
+
     /// The engine told something; `have_bytes` is what it now claims to have.
     pub(super) fn notice(&mut self, notice: &Notice, layout: &Layout, have_bytes: impl Fn() -> u64) {
         match notice {
-            Notice::Checked { .. } => self.found = Some(have_bytes()),
+            Notice::Checked { .. } => {
+                let verified_before = self.found.map_or(self.verified, |[_, before]| before);
+                self.found = Some([have_bytes(), verified_before]);
+            }
             Notice::DiskTrouble { .. } => self.troubled = true,
             Notice::PieceVerified { piece, .. } => self.verified(*piece, layout),
             Notice::PieceFailed { piece, .. } => {
@@ -328,13 +347,13 @@ impl Books {
     /// # Errors
     /// When more or less was of use than what was missing.
     pub(super) fn check_useful(&self, view: &TorrentView) -> Result<(), Breach> {
-        let Some(found) = self.found else { return Ok(()) };
-        let (missing, useful) = (view.have_bytes - found, view.ledger.verified);
+        let Some([found, verified_before]) = self.found else { return Ok(()) };
+        let (missing, useful) = (view.have_bytes - found, view.ledger.verified - verified_before);
         if useful != missing {
             return Err((Check::Useful, format!("{useful} bytes were of use, {missing} were missing")));
         }
-        // Only a failing disk loses something.
-        if view.ledger.lost > 0 && !self.troubled {
+        // Only a failing disk loses something, and who believes nothing any more.
+        if view.ledger.lost > 0 && !self.troubled && !self.rechecked {
             return Err((Check::Counted, format!("{:?}", view.ledger)));
         }
         Ok(())

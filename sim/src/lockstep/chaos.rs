@@ -53,6 +53,9 @@ impl World {
                 self.crash(node, Crash::Kept, false, Duration::ZERO);
             }
             self.restart(node);
+            if self.host(node).paused_since.is_some() {
+                self.command(node, Command::Resume { torrent: None });
+            }
         }
         let hostile = (0..self.nodes.len()).filter(|node| !self.clients().contains(node));
         for node in hostile.collect::<Vec<_>>() {
@@ -110,6 +113,7 @@ impl World {
         self.strike_networks();
         self.strike_trackers();
         self.strike_hosts();
+        self.strike_users();
         self.strike_disks();
     }
 

@@ -270,6 +270,21 @@ impl Disk {
                     })
                 }))
             }
+            // One row of files, wherever they are said to be and whatever they are called.
+            Operation::Move { .. } => Outcome::Move(plain),
+            Operation::Rename { .. } => Outcome::Rename(plain),
+            Operation::Delete { files, .. } => {
+                // When it is said to have failed, it may have come to nothing, or so far.
+                if plain.is_ok() || rng.below(2) == 0 {
+                    self.former_resumes.extend(self.resume.take());
+                }
+                if plain.is_ok() && files {
+                    let Disk { now, synced, .. } = Disk::new(self.content.clone(), false);
+                    (self.now, self.synced) = (now, synced);
+                    self.journal.clear();
+                }
+                Outcome::Delete(plain)
+            }
             Operation::Resolve { .. } | Operation::Fetch(_) => panic!("not a disk operation"),
         }
     }

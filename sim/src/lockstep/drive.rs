@@ -53,6 +53,7 @@ impl World {
         self.trace.event(&event);
         self.keep_books(index, &event);
         self.keep_flow(index, &event);
+        self.note_command(index, &event);
         let (now, life) = (self.now, self.nodes[index].life);
         let eager = !self.host(index).undrained;
         let late = eager && self.strikes(Fault::LateDrain);
@@ -102,7 +103,7 @@ impl World {
     }
 
     fn keep_flow(&mut self, index: NodeIndex, event: &Event<'_>) {
-        let now = self.now;
+        let (now, may) = (self.now, self.may_command(index));
         let Host { flow, wires, skew, .. } = self.host_mut(index);
         match event {
             Event::Received { bytes, .. } => {
@@ -110,7 +111,9 @@ impl World {
                     broken(check, index, &detail);
                 }
             }
-            Event::Command(Command::SetLimits { torrent, limits }) => flow.command(torrent.is_some(), *limits),
+            Event::Command(Command::SetLimits { torrent, limits }) if may || torrent.is_none() => {
+                flow.command(torrent.is_some(), *limits);
+            }
             _ => {}
         }
     }
@@ -129,6 +132,7 @@ impl World {
                     books.flushed(*conn, wire.flushed(*bytes));
                 }
             }
+            Event::Command(Command::Recheck { .. }) => books.rechecked(),
             Event::Accepted { conn, .. } => books.opened(*conn),
             Event::Dialed { conn, outcome: Err(_) } => books.gone(*conn),
             Event::Closed { conn, .. } | Event::ServeFailed { conn, .. } => {
@@ -174,6 +178,7 @@ impl World {
                     self.host_mut(index).touched.insert(conn);
                 }
                 Destination::Datagram(to) => {
+                    self.check_silent_datagram(index, &batch.bytes, late);
                     self.trace.bytes(&batch.bytes);
                     self.datagram(index, to, &batch.bytes);
                 }
@@ -189,6 +194,7 @@ impl World {
                 broken(Check::Home, index, &format!("{sockets:?} are left"));
             }
         }
+        self.check_silence(index);
         if let Err((check, detail)) = self.judge(index, late) {
             broken(check, index, &detail);
         }
@@ -254,6 +260,9 @@ impl World {
         }
         match action {
             Action::Dial { conn, to } => {
+                if !late && self.host(index).paused_since.is_some() {
+                    broken(Check::Silent, index, &format!("{to} is dialled"));
+                }
                 if let Err((check, detail)) = self.host(index).books.dialed(to) {
                     broken(check, index, &detail);
                 }
@@ -282,6 +291,7 @@ impl World {
             },
             Action::Submit { op, operation } => {
                 self.host_mut(index).books.submitted(&operation);
+                self.check_silent_operation(index, &operation, late);
                 self.submit(index, op, operation);
             }
             Action::Abort { op } => {
@@ -302,10 +312,16 @@ impl World {
             broken(check, index, &detail);
         }
         let content = self.content.clone();
-        let Host { books, engine, said_shut_down, .. } = self.host_mut(index);
+        let Host { books, engine, .. } = self.host_mut(index);
         books
             .notice(notice, content.layout(), || engine.view().torrents.iter().map(|torrent| torrent.have_bytes).sum());
-        *said_shut_down |= *notice == Notice::ShutDown;
+        if let Notice::Checked { .. } = notice {
+            self.host_mut(index).note_checked();
+        }
+        self.host_mut(index).said_shut_down |= *notice == Notice::ShutDown;
+        if let Notice::Removed { fault, .. } = notice {
+            self.removed(index, fault.is_some());
+        }
         if let Notice::Banned { addr, .. } = notice {
             let liar = self.nodes.iter().filter(|node| node.lived_at(addr.ip())).any(is_liar);
             if !liar {

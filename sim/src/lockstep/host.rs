@@ -53,6 +53,12 @@ pub struct Host {
     pub(super) events: u64,
     /// Since when nothing goes wrong any more, in the world's time.
     pub(super) calm_since: Instant,
+    /// Since when its torrent is to be silent, in the world's time.
+    pub(super) paused_since: Option<Instant>,
+    /// Its torrent is being removed; whether its files are to go.
+    pub(super) removing: Option<bool>,
+    /// It was told to check everything again: what is broken by now, it must find out.
+    pub(super) doubted: Option<BTreeSet<PieceIndex>>,
     /// What is broken on purpose.
     pub(super) sabotage: Option<Sabotage>,
     /// The next start hashes everything.
@@ -106,6 +112,9 @@ impl Host {
             touched: BTreeSet::new(),
             events: 0,
             calm_since: now,
+            paused_since: None,
+            removing: None,
+            doubted: None,
             sabotage: None,
             force_check: false,
             ticks: (Instant::ZERO, 0),
@@ -125,6 +134,7 @@ impl Host {
         self.fetches.clear();
         self.books = Books::default();
         self.flow = Flow::new(now + self.skew, self.config.limits);
+        (self.paused_since, self.removing, self.doubted) = (None, None, None);
         self.touched.clear();
     }
 
@@ -135,6 +145,7 @@ impl Host {
             extra_trackers: Vec::new(),
             peers: self.peers.clone(),
             check_only: false,
+            paused: false,
             resume: self.disk.resume.clone(),
             force_check: std::mem::take(&mut self.force_check),
         };
@@ -144,6 +155,20 @@ impl Host {
             self.disk.damage.unnoticed.clear();
         }
         self.engine.handle(now + self.skew, Event::Command(Command::Add(Box::new(add))));
+    }
+
+    /// It was told to check everything again.
+    pub(super) fn note_recheck(&mut self) {
+        // Of a check whose end is not yet told it cannot be said what it has found out.
+        if !self.undrained && self.doubted.is_none() {
+            self.doubted = Some(self.disk.damage.unnoticed.clone());
+        }
+    }
+
+    /// A check has ended.
+    pub(super) fn note_checked(&mut self) {
+        let doubted = self.doubted.take().unwrap_or_default();
+        self.disk.damage.unnoticed.retain(|piece| !doubted.contains(piece));
     }
 
     /// Its engine.
@@ -176,7 +201,8 @@ impl Host {
 
     /// Whether it has everything, safe on the disk.
     pub fn is_seeding(&self) -> bool {
-        self.engine.view().torrents.iter().all(|torrent| torrent.state == TorrentState::Seeding)
+        let torrents = self.engine.view().torrents;
+        !torrents.is_empty() && torrents.iter().all(|torrent| torrent.state == TorrentState::Seeding)
     }
 
     /// Bytes that came in and went out over its sockets in this life.

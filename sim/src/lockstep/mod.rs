@@ -32,6 +32,7 @@ mod stream;
 mod talks;
 mod trace;
 mod tracker;
+mod users;
 pub mod verdict;
 mod wire;
 mod world;

@@ -53,6 +53,8 @@ pub enum Sabotage {
     ShowsTooManyDials,
     TicksForEver,
     RisesEarly,
+    IgnoresPause,
+    KeepsFiles,
     BansTheHonest,
     KeepsTheLiar,
     NeverUnchokes,
@@ -80,6 +82,11 @@ impl Sabotage {
     pub(super) fn event(self, event: &mut Event<'_>) -> bool {
         match (self, event) {
             (ForgetsLimits, Event::Command(Command::SetLimits { .. })) => false,
+            (IgnoresPause, Event::Command(Command::Pause { .. })) => false,
+            (KeepsFiles, Event::Command(Command::Remove { delete_data, .. })) => {
+                *delete_data = false;
+                true
+            }
             (ForgetsDone, Event::Done { outcome: Outcome::Absorb { .. }, .. }) => false,
             (LosesABlock, Event::Done { outcome: Outcome::Absorb { blocks, .. }, .. }) => {
                 blocks.pop();

@@ -152,6 +152,12 @@ const RATES: &[(Fault, u64)] = &[
     (Fault::ResumeRot, 300),
     (Fault::ResumeOld, 500),
     (Fault::ResumeOther, 200),
+    (Fault::PauseFlood, 150),
+    (Fault::Removal, 60),
+    (Fault::Deletion, 30),
+    (Fault::Recheck, 60),
+    (Fault::AskFlood, 150),
+    (Fault::Moving, 60),
 ];
 /// What breaks a disk unnoticed. Rarer: it excuses the host that it strikes from telling the truth.
 const DAMAGES: &[(Fault, u64)] = &[

@@ -109,6 +109,11 @@ pub(super) enum Later {
         node: NodeIndex,
         life: u32,
     },
+    /// A torrent that was removed is added again.
+    Readd {
+        node: NodeIndex,
+        life: u32,
+    },
     /// A program that was told to stop ends.
     Exit {
         node: NodeIndex,
@@ -230,7 +235,7 @@ impl World {
         random::seed("client", &[self.seed, index as u64, u64::from(life)])
     }
 
-    fn start(&mut self, index: NodeIndex) {
+    pub(super) fn start(&mut self, index: NodeIndex) {
         let (now, metainfo) = (self.now, self.metainfo.clone());
         if let Kind::Client(host) = &mut self.nodes[index].kind {
             host.add(now, &metainfo);
@@ -428,6 +433,7 @@ impl World {
             Later::Restart { node } => self.restart(node),
             Later::Leave { node, life } if self.nodes[node].life == life => self.leave(node),
             Later::Leave { .. } => {}
+            Later::Readd { node, life } => self.readd(node, life),
             Later::Exit { node, life } => self.exit(node, life),
             Later::Limit { node, limits } => {
                 if self.nodes[node].alive {

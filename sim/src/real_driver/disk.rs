@@ -191,6 +191,16 @@ impl Stored {
                 self.lens[file.0 as usize] = Some(len);
                 Outcome::Truncate(Ok(()))
             }
+            // One platter, wherever its files are said to be and whatever they are called.
+            Operation::Move { .. } => Outcome::Move(Ok(())),
+            Operation::Rename { .. } => Outcome::Rename(Ok(())),
+            Operation::Delete { files, .. } => {
+                self.resume = None;
+                if files {
+                    self.lens.fill(None);
+                }
+                Outcome::Delete(Ok(()))
+            }
             Operation::Resolve { .. } | Operation::Fetch(_) => unreachable!("the driver keeps these to itself"),
         }
     }
@@ -212,6 +222,9 @@ impl Stored {
             Operation::Sync { .. } => Outcome::Sync(Err(fault)),
             Operation::SaveResume { .. } => Outcome::SaveResume(Err(fault)),
             Operation::Truncate { .. } => Outcome::Truncate(Err(fault)),
+            Operation::Move { .. } => Outcome::Move(Err(fault)),
+            Operation::Rename { .. } => Outcome::Rename(Err(fault)),
+            Operation::Delete { .. } => Outcome::Delete(Err(fault)),
             Operation::Resolve { .. } | Operation::Fetch(_) => unreachable!("the driver keeps these to itself"),
         }
     }
@@ -292,6 +305,8 @@ impl SimDisk {
 
 impl Disk for SimDisk {
     fn register(&mut self, _: TorrentId, _: Storage) {}
+
+    fn forget(&mut self, _: TorrentId) {}
 
     fn submit(&mut self, op: OpId, operation: Operation) {
         self.push(Job::Operation(op, operation, self.account.disk_operations.count()));

@@ -205,24 +205,27 @@ impl World {
         self.ops.clear();
         self.notices.clear();
         self.closed.clear();
-        let (torrent, metainfo) = (TORRENT, self.meta.clone());
-        let (extra_trackers, peers) = (vec![], vec![]);
-        let add = AddTorrent { torrent, metainfo, extra_trackers, peers, check_only: false, resume, force_check };
+        let add = AddTorrent { resume, force_check, ..self.as_new(TORRENT) };
         self.handle(Event::Command(Command::Add(Box::new(add))));
     }
 
-    fn add(&mut self, peers: Vec<SocketAddr>, trackers: Vec<&str>) {
-        let metainfo = self.meta.clone();
-        let extra_trackers = trackers.into_iter().map(String::from).collect();
-        let add = AddTorrent {
-            torrent: TORRENT,
-            metainfo,
-            extra_trackers,
-            peers,
+    /// The torrent under this number, with nothing known of it.
+    pub(super) fn as_new(&self, torrent: TorrentId) -> AddTorrent {
+        AddTorrent {
+            torrent,
+            metainfo: self.meta.clone(),
+            extra_trackers: vec![],
+            peers: vec![],
             check_only: false,
+            paused: false,
             resume: None,
             force_check: false,
-        };
+        }
+    }
+
+    pub(super) fn add(&mut self, peers: Vec<SocketAddr>, trackers: Vec<&str>) {
+        let extra_trackers = trackers.into_iter().map(String::from).collect();
+        let add = AddTorrent { extra_trackers, peers, ..self.as_new(TORRENT) };
         self.handle(Event::Command(Command::Add(Box::new(add))));
     }
 
@@ -358,6 +361,11 @@ impl World {
         bytes.len() as u64
     }
 
+    /// Changes a byte behind the engine's back.
+    pub(super) fn spoil(&mut self, at: usize) {
+        self.disk[at] ^= 1;
+    }
+
     /// Carries all waiting operations out, and what follows from them.
     pub(super) fn run_disk(&mut self) {
         self.disk_works = true;
@@ -385,6 +393,16 @@ impl World {
                 Outcome::SaveResume(Ok(()))
             }
             Operation::Truncate { .. } => Outcome::Truncate(Ok(())),
+            Operation::Move { .. } => Outcome::Move(if self.disk_full { Err(fault()) } else { Ok(()) }),
+            Operation::Rename { .. } => Outcome::Rename(Ok(())),
+            Operation::Delete { files, .. } => {
+                self.saved = None;
+                if files {
+                    self.disk.fill(0);
+                    self.file = None;
+                }
+                Outcome::Delete(Ok(()))
+            }
             Operation::Absorb { piece, begin, blocks, hash, last, .. } => {
                 let data = blocks.iter().flat_map(|block| block.iter().copied()).collect::<Vec<u8>>();
                 let at = start(&self.meta, piece, begin);

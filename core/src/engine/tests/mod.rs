@@ -7,6 +7,7 @@ mod hostile;
 mod laws;
 mod ledger;
 mod liars;
+mod life;
 mod limits;
 mod links;
 mod resume;

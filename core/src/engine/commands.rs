@@ -1,0 +1,123 @@
+//! Commands: which torrent one is for, and whether it can be carried out at all.
+
+use super::{Engine, TimerKind};
+use crate::action::{Notice, Refusal};
+use crate::event::{AddTorrent, Command};
+use crate::id::TorrentId;
+use crate::time::Instant;
+use crate::torrent::{Shared, Torrent};
+use alloc::vec::Vec;
+
+impl Engine {
+    pub(super) fn handle_command(&mut self, now: Instant, command: Command) {
+        match command {
+            Command::Add(add) => self.add(now, *add),
+            Command::AddPeers { torrent, peers } => self.tell(torrent, |t, shared| t.add_peers(now, shared, peers)),
+            Command::SetLimits { torrent: None, limits } => self.set_limits(now, limits),
+            Command::SetLimits { torrent: Some(id), limits } => {
+                self.tell(id, |t, shared| t.set_limits(now, shared, limits))
+            }
+            Command::Pause { torrent: None } => self.tell_all(|t, shared| t.pause(now, shared)),
+            Command::Pause { torrent: Some(id) } => self.tell(id, |t, shared| t.pause(now, shared)),
+            Command::Resume { torrent: None } => self.tell_all(|t, shared| t.resume(now, shared)),
+            Command::Resume { torrent: Some(id) } => self.tell(id, |t, shared| t.resume(now, shared)),
+            Command::Remove { torrent: id, delete_data } => {
+                let mut leaves = false;
+                self.tell(id, |t, shared| {
+                    t.remove(now, shared, delete_data);
+                    leaves = true;
+                });
+                self.leaving.extend(leaves.then_some(id));
+            }
+            Command::Recheck { torrent } => self.tell(torrent, |t, shared| t.recheck(now, shared)),
+            Command::Reannounce { torrent } => self.tell(torrent, |t, shared| t.reannounce(now, shared)),
+            Command::AddTrackers { torrent, urls } => self.tell(torrent, |t, shared| t.add_trackers(now, shared, urls)),
+            Command::ReplaceTrackers { torrent, tiers } => {
+                self.tell(torrent, |t, shared| t.replace_trackers(now, shared, tiers));
+            }
+            Command::Move { torrent, to } => self.ask(torrent, |t, shared| t.move_to(now, shared, to)),
+            Command::Rename { torrent, file, name } => {
+                self.ask(torrent, |t, shared| t.rename(now, shared, file, &name));
+            }
+            Command::Shutdown => self.shut_down(now),
+        }
+    }
+
+    fn add(&mut self, now: Instant, add: AddTorrent) {
+        let (id, info_hash) = (add.torrent, add.metainfo.info_hash);
+        assert!(!self.torrents.contains_key(&id), "the application numbers each torrent once");
+        let why = match self.by_hash.get(&info_hash) {
+            _ if self.stopping => Some(Refusal::Stopping),
+            Some(there) => Some(Refusal::AlreadyThere(*there)),
+            None => None,
+        };
+        if let Some(why) = why {
+            self.shared.notify(Notice::Refused { torrent: id, why });
+            return;
+        }
+        self.by_hash.insert(info_hash, id);
+        self.torrents.insert(id, Torrent::add(now, &mut self.shared, &self.seed, add));
+        self.reset_timers(id);
+    }
+
+    fn shut_down(&mut self, now: Instant) {
+        if self.stopping {
+            return;
+        }
+        self.stopping = true;
+        self.incoming.close_all(&mut self.shared);
+        let ids: Vec<TorrentId> = self.torrents.keys().copied().collect();
+        for id in ids {
+            if let Some(torrent) = self.torrents.get_mut(&id) {
+                torrent.stop(now, &mut self.shared);
+            }
+            self.reset_timers(id);
+        }
+        self.timers.set(TimerKind::Shutdown, Some(now + self.shared.config.shutdown_timeout));
+    }
+
+    /// Torrents that were removed and of which nothing is under way any more are forgotten.
+    pub(super) fn finish_removals(&mut self) {
+        let gone = self.leaving.iter().filter_map(|id| Some((*id, self.torrents.get(id)?.is_removed(&self.shared)?)));
+        for (id, fault) in gone.collect::<Vec<_>>() {
+            self.leaving.remove(&id);
+            self.torrents.remove(&id);
+            self.by_hash.retain(|_, other| *other != id);
+            self.shared.lines.down.turns.leave(id);
+            self.shared.lines.up.turns.leave(id);
+            self.timers.set(TimerKind::Torrent(id), None);
+            self.timers.set(TimerKind::Announce(id), None);
+            self.shared.notify(Notice::Removed { torrent: id, fault });
+        }
+    }
+
+    fn tell_all(&mut self, mut act: impl FnMut(&mut Torrent, &mut Shared)) {
+        let ids: Vec<TorrentId> = self.torrents.keys().copied().collect();
+        for id in ids {
+            if let Some(torrent) = self.torrents.get_mut(&id).filter(|torrent| !torrent.is_leaving()) {
+                act(torrent, &mut self.shared);
+            }
+            self.reset_timers(id);
+        }
+    }
+
+    fn tell(&mut self, id: TorrentId, act: impl FnOnce(&mut Torrent, &mut Shared)) {
+        self.ask(id, |torrent, shared| {
+            act(torrent, shared);
+            Ok(())
+        });
+    }
+
+    /// Has a torrent carry something out, or says why it cannot.
+    fn ask(&mut self, id: TorrentId, act: impl FnOnce(&mut Torrent, &mut Shared) -> Result<(), Refusal>) {
+        let result = match self.torrents.get_mut(&id) {
+            None => Err(Refusal::Unknown),
+            Some(torrent) if torrent.is_leaving() => Err(Refusal::Leaving),
+            Some(torrent) => act(torrent, &mut self.shared),
+        };
+        if let Err(why) = result {
+            self.shared.notify(Notice::Refused { torrent: id, why });
+        }
+        self.reset_timers(id);
+    }
+}
