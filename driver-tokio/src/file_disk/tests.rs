@@ -5,7 +5,7 @@ use sameseed_core::block::{Block, BlockPool};
 use sameseed_core::event::{Hashed, Outcome};
 use sameseed_core::fault::{DiskFault, DiskFaultKind};
 use sameseed_core::hash::{HashState, sha1};
-use sameseed_core::id::{ConnId, Digest, FileIndex, PieceIndex};
+use sameseed_core::id::{ConnId, Digest, FileIndex, Folder, PieceIndex};
 use sameseed_core::layout::Layout;
 use std::future::poll_fn;
 use std::os::unix::fs::symlink;
@@ -164,6 +164,65 @@ async fn a_write_changes_the_mtime_by_less_than_a_second_and_resume_data_goes_to
     let save = Operation::SaveResume { torrent: TORRENT, bytes: b"data".to_vec() };
     assert!(matches!(bench.run(save).await, Outcome::SaveResume(Ok(()))));
     assert_eq!(std::fs::read(bench.dir.path().join("state/x.fastresume")).unwrap(), b"data");
+}
+
+/// Two files in a folder, written, with resume data.
+async fn saved_bench() -> Bench {
+    let mut bench = bench(&[("t/a", 100, false), ("t/sub/b", 100, false)]);
+    bench.prepare().await;
+    assert_eq!(bench.absorb(0, 200).await.2, Ok(()));
+    let save = Operation::SaveResume { torrent: TORRENT, bytes: b"data".to_vec() };
+    assert!(matches!(bench.run(save).await, Outcome::SaveResume(Ok(()))));
+    bench
+}
+
+#[tokio::test]
+async fn resume_data_is_deleted_with_its_torrent_and_the_files_only_when_that_is_wanted() {
+    for files in [false, true] {
+        let mut bench = saved_bench().await;
+        std::fs::write(bench.root().join("t/mine"), "x").unwrap();
+        let outcome = bench.run(Operation::Delete { torrent: TORRENT, files }).await;
+        assert!(matches!(outcome, Outcome::Delete(Ok(()))), "{outcome:?}");
+        assert!(!bench.dir.path().join("state/x.fastresume").exists());
+        assert_eq!((bench.root().join("t/a").exists(), bench.root().join("t/sub").exists()), (!files, !files));
+        assert!(bench.root().join("t/mine").exists(), "what is not the torrent's stays");
+    }
+}
+
+#[tokio::test]
+async fn a_move_keeps_mtimes_also_to_another_file_system_and_resume_data_goes_on_in_its_place() {
+    let near = tempfile::tempdir().unwrap();
+    // Mostly another file system than that of temporary files.
+    let far = tempfile::tempdir_in("/dev/shm").ok();
+    for target in [Some(near), far].into_iter().flatten() {
+        let mut bench = saved_bench().await;
+        let Outcome::Stat(Ok(before)) = bench.run(Operation::Stat { torrent: TORRENT }).await else { panic!() };
+        std::thread::sleep(std::time::Duration::from_millis(30));
+        let to = Folder(target.path().join("x").into_os_string().into_encoded_bytes());
+        let outcome = bench.run(Operation::Move { torrent: TORRENT, to }).await;
+        assert!(matches!(outcome, Outcome::Move(Ok(()))), "{outcome:?}");
+        assert!(target.path().join("x/t/sub/b").exists() && !bench.root().join("t").exists());
+        let Outcome::Stat(Ok(after)) = bench.run(Operation::Stat { torrent: TORRENT }).await else { panic!() };
+        assert_eq!(before, after);
+        let save = Operation::SaveResume { torrent: TORRENT, bytes: b"more".to_vec() };
+        assert!(matches!(bench.run(save).await, Outcome::SaveResume(Ok(()))));
+        assert_eq!(std::fs::read(bench.dir.path().join("state/x.fastresume")).unwrap(), b"more");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_moved_or_renamed_over_what_is_there() {
+    let target = tempfile::tempdir().unwrap();
+    std::fs::create_dir(target.path().join("t")).unwrap();
+    let mut bench = saved_bench().await;
+    let to = Folder(target.path().as_os_str().as_encoded_bytes().to_vec());
+    assert!(matches!(bench.run(Operation::Move { torrent: TORRENT, to }).await, Outcome::Move(Err(_))));
+    std::fs::write(bench.root().join("taken"), "x").unwrap();
+    let rename = |to: &str| Operation::Rename { torrent: TORRENT, from: vec!["t".into()], to: vec![to.into()] };
+    assert!(matches!(bench.run(rename("taken")).await, Outcome::Rename(Err(_))));
+    assert!(bench.hash(0, 200).await.is_ok(), "all is where it was");
+    assert!(matches!(bench.run(rename("free")).await, Outcome::Rename(Ok(()))));
+    assert!(bench.hash(0, 200).await.is_ok() && bench.root().join("free/sub/b").exists());
 }
 
 #[tokio::test]
