@@ -1,14 +1,47 @@
-//! Whom to send to: a plain rule for now, first come, first served, with turns.
+//! Whom to send to: the choking of BEP 3, and what it leaves open.
 //!
-//! Interested peers are unchoked while slots are free. When all are taken and others wait, one that asks for nothing gives its slot up at once, and
-//! then the one that was served longest at the end of its turn. Reciprocation by rate will replace the order, not the interface.
+//! - **Earned slots.** While we download, slots go to the interested peers that send us most: payload that was verified, over some twenty seconds. They are
+//!   given anew every ten seconds ([`ROUND`]), so that nobody is moved by a hiccup. Who keeps us waiting (snubbed) earns nothing.
+//! - **Turns**, BEP 3's optimistic unchoke: at least one slot in five, and every slot that nobody earns, goes round among all who wait, thirty seconds each
+//!   ([`TURN`]): long enough to reach full speed and to show what comes back. Who waited longest is next; the wait of one that was never served counts
+//!   twice, so that new peers come first, and still no stream of them starves the others.
+//! - **Seeding** earns nothing from anybody: all slots are turns. Giving to the fastest would let a few fast peers that give nothing hold a seed; in turns
+//!   the pieces spread over everybody, who then trade them. What slow peers leave unused goes to others, since slots follow what is sent.
+//! - **At once**: a free slot is given as soon as anybody wants it; lost interest frees one; who has asked for nothing for a while makes way.
+//! - **How many** ([`count_slots`]): one more than the peers that get a fair share of our line, or as many as fair shares of what is sent make. So a thin
+//!   line serves few at a useful rate, a fat one many; a limit of rate bounds them by the same shares.
 
 use crate::id::ConnId;
 use crate::time::{Duration, Instant};
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 
-/// How long a peer keeps its slot while others wait: three of BEP 3's ten-second rounds, so that it reaches full speed.
+/// The time between two decisions on who earns a slot (BEP 3).
+pub(crate) const ROUND: Duration = Duration::from_secs(10);
+/// How long a peer keeps a turn while others wait (BEP 3).
 const TURN: Duration = Duration::from_secs(30);
+/// One slot in so many, and at least one, is never earned.
+const ONE_TURN_IN: usize = 5;
+/// The fewest without a limit of rate.
+const FEWEST_SLOTS: usize = 4;
+/// Slots before the first round: most lines carry more than the fewest.
+pub(crate) const FIRST_SLOTS: usize = 8;
+/// The fewest under a limit of rate: one to be earned and one turn.
+const FEWEST_UNDER_A_LIMIT: usize = 2;
+/// With so many bytes a second the first peer has its share; the second is to have twice as much, and so on: slots grow with the root of the rate.
+const SHARE: u64 = 2048;
+
+/// What a peer has of us.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Slot {
+    /// It is choked.
+    #[default]
+    None,
+    /// Its turn.
+    Turn,
+    /// It gives us more than others.
+    Earned,
+}
 
 /// What the choker knows of a peer.
 #[derive(Clone, Copy, Debug)]
@@ -17,177 +50,82 @@ pub(crate) struct Chokee {
     pub conn: ConnId,
     /// It wants something from us.
     pub interested: bool,
-    /// It is unchoked.
-    pub unchoked: bool,
+    /// What it has.
+    pub slot: Slot,
     /// It has a slot and has asked for nothing for a while.
     pub idle: bool,
     /// Since when it has been choked or unchoked.
     pub since: Instant,
+    /// It was unchoked before.
+    pub was_served: bool,
+    /// Verified payload from it, in bytes per second; 0 while it keeps us waiting.
+    pub earns: u64,
 }
 
-/// Which peers change: `(conn, unchoke)`, chokes first. `peers` in order of connection.
-pub(crate) fn pick_changes(now: Instant, peers: &[Chokee], slots: usize) -> Vec<(ConnId, bool)> {
-    let mut changes = Vec::new();
-    let mut serving: Vec<&Chokee> = Vec::new();
-    for peer in peers.iter().filter(|peer| peer.unchoked) {
-        if peer.interested {
-            serving.push(peer);
-        } else {
-            changes.push((peer.conn, false));
-        }
-    }
-    let mut waiting: Vec<&Chokee> = peers.iter().filter(|peer| !peer.unchoked && peer.interested).collect();
-    waiting.sort_by_key(|peer| peer.since);
+/// What there is to give.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slots {
+    /// Peers unchoked at a time.
+    pub count: usize,
+    /// It is time to decide who earns a slot.
+    pub is_round: bool,
+    /// Slots can be earned: we want something ourselves.
+    pub is_leeching: bool,
+}
+
+/// Who gets another slot than it has, chokes first. `peers` in order of connection.
+pub(crate) fn pick_changes(now: Instant, peers: &[Chokee], slots: Slots) -> Vec<(ConnId, Slot)> {
+    let lost_interest = peers.iter().filter(|peer| peer.slot != Slot::None && !peer.interested);
+    let mut chokes: Vec<(ConnId, Slot)> = lost_interest.map(|peer| (peer.conn, Slot::None)).collect();
+    let earners = pick_earners(peers, slots);
+    let turns = slots.count - earners.len();
+    let others = || peers.iter().filter(|peer| peer.interested && !earners.contains(&peer.conn));
+    let mut serving: Vec<&Chokee> = others().filter(|peer| peer.slot != Slot::None).collect();
+    let mut waiting: Vec<&Chokee> = others().filter(|peer| peer.slot == Slot::None).collect();
     serving.sort_by_key(|peer| (!peer.idle, peer.since));
-    let over = (serving.len() + waiting.len()).saturating_sub(slots);
-    let had_its_turn = |peer: &&&Chokee| peer.idle || now.since(peer.since) >= TURN;
-    let done: Vec<ConnId> = serving.iter().take(over).filter(had_its_turn).map(|peer| peer.conn).collect();
-    let free = slots.saturating_sub(serving.len() - done.len());
-    changes.extend(done.into_iter().map(|conn| (conn, false)));
-    changes.extend(waiting.iter().take(free).map(|peer| (peer.conn, true)));
-    changes
+    waiting.sort_by_key(|peer| Reverse(now.since(peer.since).as_micros() * if peer.was_served { 1 } else { 2 }));
+    // Who is in excess goes, and makes way for those who wait when it has had its turn.
+    let excess = serving.len().saturating_sub(turns);
+    let wanted = (serving.len() + waiting.len()).saturating_sub(turns);
+    let had_its_turn = |peer: &Chokee| peer.idle || now.since(peer.since) >= TURN;
+    let goes = |(n, peer): &(usize, &&Chokee)| *n < excess || (*n < wanted && had_its_turn(peer));
+    let gone: Vec<ConnId> = serving.iter().enumerate().filter(goes).map(|(_, peer)| peer.conn).collect();
+    let free = turns - (serving.len() - gone.len());
+    let demoted = serving.iter().filter(|peer| peer.slot == Slot::Earned && !gone.contains(&peer.conn));
+    let promoted = peers.iter().filter(|peer| earners.contains(&peer.conn) && peer.slot != Slot::Earned);
+    let mut gives: Vec<(ConnId, Slot)> = demoted.map(|peer| (peer.conn, Slot::Turn)).collect();
+    gives.extend(promoted.map(|peer| (peer.conn, Slot::Earned)));
+    gives.extend(waiting.iter().take(free).map(|peer| (peer.conn, Slot::Turn)));
+    chokes.extend(gone.into_iter().map(|conn| (conn, Slot::None)));
+    chokes.extend(gives);
+    chokes
+}
+
+/// Who has an earned slot from now on.
+fn pick_earners(peers: &[Chokee], slots: Slots) -> Vec<ConnId> {
+    if !slots.is_leeching {
+        return Vec::new();
+    }
+    let most = slots.count - slots.count.div_ceil(ONE_TURN_IN);
+    let mut earners: Vec<&Chokee> = peers.iter().filter(|peer| peer.interested).collect();
+    if slots.is_round {
+        earners.retain(|peer| peer.earns > 0);
+        earners.sort_by_key(|peer| (Reverse(peer.earns), peer.slot != Slot::Earned));
+    } else {
+        earners.retain(|peer| peer.slot == Slot::Earned);
+    }
+    earners.iter().take(most).map(|peer| peer.conn).collect()
+}
+
+/// How many slots there should be, at most `most`: `rates` are what peers with a slot get, in bytes per second; `limit` what we may send in all.
+pub(crate) fn count_slots(mut rates: Vec<u64>, limit: Option<u64>, most: usize) -> usize {
+    rates.sort_unstable_by_key(|rate| Reverse(*rate));
+    let content = (1..).zip(&rates).take_while(|(n, rate)| **rate >= SHARE * n).count();
+    let shares = |rate: u64| (rate / SHARE).isqrt() as usize;
+    let count = (content + 1).max(shares(rates.iter().sum())).max(FEWEST_SLOTS);
+    let within = limit.map_or(usize::MAX, shares).max(FEWEST_UNDER_A_LIMIT);
+    count.min(within).min(most)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use alloc::vec;
-    use proptest::prelude::*;
-
-    #[derive(Clone, Debug)]
-    enum Op {
-        Come,
-        Go(usize),
-        Interest(usize, bool),
-        Idle(usize, bool),
-        Rechoke { wait_s: u64, slots: usize },
-    }
-
-    fn op() -> impl Strategy<Value = Op> {
-        prop_oneof![
-            2 => Just(Op::Come),
-            1 => (0usize..12).prop_map(Op::Go),
-            3 => (0usize..12, any::<bool>()).prop_map(|(n, on)| Op::Interest(n, on)),
-            2 => (0usize..12, any::<bool>()).prop_map(|(n, on)| Op::Idle(n, on)),
-            5 => (0u64..20, 0usize..5).prop_map(|(wait_s, slots)| Op::Rechoke { wait_s, slots }),
-        ]
-    }
-
-    /// The rule by one decision at a time: while a slot too many is held, or wanted, the first that may be choked is.
-    fn decide(now: Instant, peers: &[Chokee], slots: usize) -> Vec<(ConnId, bool)> {
-        let mut peers = peers.to_vec();
-        let mut changes = Vec::new();
-        for peer in peers.iter_mut().filter(|peer| peer.unchoked && !peer.interested) {
-            peer.unchoked = false;
-            changes.push((peer.conn, false));
-        }
-        let count =
-            |peers: &[Chokee], unchoked| peers.iter().filter(|p| p.interested && p.unchoked == unchoked).count();
-        let (mut free, mut given) = (slots.saturating_sub(count(&peers, true)), Vec::new());
-        let mut over = count(&peers, true).saturating_sub(slots);
-        let mut waiting: Vec<Chokee> = peers.iter().filter(|p| p.interested && !p.unchoked).copied().collect();
-        loop {
-            if free > 0 && !waiting.is_empty() {
-                let longest = (0..waiting.len()).min_by_key(|n| (waiting[*n].since, *n)).unwrap();
-                given.push((waiting.remove(longest).conn, true));
-                free -= 1;
-                continue;
-            }
-            let may_go = |p: &Chokee| p.interested && p.unchoked && (p.idle || now.since(p.since) >= TURN);
-            let first =
-                (0..peers.len()).filter(|n| may_go(&peers[*n])).min_by_key(|n| (!peers[*n].idle, peers[*n].since, *n));
-            let Some(first) = first.filter(|_| over > 0 || !waiting.is_empty()) else { break };
-            peers[first].unchoked = false;
-            changes.push((peers[first].conn, false));
-            if over > 0 { over -= 1 } else { free += 1 }
-        }
-        changes.extend(given);
-        changes
-    }
-
-    proptest! {
-        #[test]
-        fn slots_are_given_as_one_decision_at_a_time_would(ops in proptest::collection::vec(op(), 0..60)) {
-            let mut peers: Vec<Chokee> = Vec::new();
-            let mut now = Instant::ZERO;
-            for (n, op) in (0u64..).zip(ops) {
-                let at = |which: usize| which % peers.len().max(1);
-                match op {
-                    Op::Come => peers.push(Chokee { since: now, interested: false, ..peer(n, false, 0) }),
-                    Op::Go(which) if !peers.is_empty() => _ = peers.remove(at(which)),
-                    Op::Interest(which, on) if !peers.is_empty() => { let at = at(which); peers[at].interested = on; }
-                    Op::Idle(which, on) if !peers.is_empty() => { let at = at(which); peers[at].idle = on; }
-                    Op::Rechoke { wait_s, slots } => {
-                        now = now + Duration::from_secs(wait_s);
-                        let changes = pick_changes(now, &peers, slots);
-                        prop_assert_eq!(&changes, &decide(now, &peers, slots));
-                        let before = peers.iter().filter(|p| p.unchoked).count();
-                        for (conn, unchoke) in changes {
-                            let peer = peers.iter_mut().find(|p| p.conn == conn).unwrap();
-                            prop_assert_ne!(peer.unchoked, unchoke, "a change changes something");
-                            (peer.unchoked, peer.since) = (unchoke, now);
-                        }
-                        let after = peers.iter().filter(|p| p.unchoked).count();
-                        prop_assert!(after <= slots.max(before), "no more slots than there are");
-                        let waits = peers.iter().any(|p| p.interested && !p.unchoked);
-                        prop_assert!(after >= slots || !waits, "no slot is empty while somebody waits");
-                    }
-                    _ => {}
-                }
-            }
-        }
-
-        #[test]
-        fn everybody_that_waits_has_a_turn_in_time(count in 1u64..12, slots in 1usize..5) {
-            let mut peers: Vec<Chokee> = (0..count).map(|n| peer(n, false, 0)).collect();
-            let mut served = vec![false; peers.len()];
-            let rounds = count.div_ceil(slots as u64);
-            for second in 0..=rounds * TURN.as_secs() {
-                let now = Instant::from_secs(second);
-                for (conn, unchoke) in pick_changes(now, &peers, slots) {
-                    let at = peers.iter().position(|p| p.conn == conn).unwrap();
-                    (peers[at].unchoked, peers[at].since) = (unchoke, now);
-                    served[at] |= unchoke;
-                }
-            }
-            prop_assert!(served.iter().all(|served| *served));
-        }
-    }
-
-    fn peer(n: u64, unchoked: bool, since: u64) -> Chokee {
-        Chokee { conn: ConnId::dialed(n), interested: true, unchoked, idle: false, since: Instant::from_secs(since) }
-    }
-
-    #[test]
-    fn a_free_slot_is_given_at_once_and_a_lost_interest_frees_one() {
-        let mut peers = vec![peer(0, true, 0), peer(1, false, 5)];
-        assert!(pick_changes(Instant::from_secs(6), &peers, 1).is_empty());
-        peers[0].interested = false;
-        assert_eq!(
-            pick_changes(Instant::from_secs(6), &peers, 1),
-            vec![(ConnId::dialed(0), false), (ConnId::dialed(1), true)]
-        );
-    }
-
-    #[test]
-    fn nobody_starves_when_slots_are_few() {
-        let peers = vec![peer(0, true, 0), peer(1, true, 10), peer(2, false, 3)];
-        assert!(pick_changes(Instant::from_secs(29), &peers, 2).is_empty());
-        assert_eq!(
-            pick_changes(Instant::from_secs(30), &peers, 2),
-            vec![(ConnId::dialed(0), false), (ConnId::dialed(2), true)]
-        );
-    }
-
-    #[test]
-    fn one_that_asks_for_nothing_makes_way_at_once_and_only_when_others_wait() {
-        let mut peers = vec![peer(0, true, 0), peer(1, true, 1)];
-        peers[1].idle = true;
-        assert!(pick_changes(Instant::from_secs(5), &peers, 2).is_empty());
-        peers.push(peer(2, false, 3));
-        assert_eq!(
-            pick_changes(Instant::from_secs(5), &peers, 2),
-            vec![(ConnId::dialed(1), false), (ConnId::dialed(2), true)]
-        );
-    }
-}
+mod tests;

@@ -33,7 +33,7 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// A request unanswered for this long makes the peer snubbed, and its blocks are asked of others.
     pub request_timeout: Duration,
-    /// Peers unchoked at a time, per torrent.
+    /// Peers unchoked at a time, per torrent, at most: how many there are follows what the line carries.
     pub upload_slots: usize,
     /// Hash operations under way while checking: twice the cores keep every core busy.
     pub check_parallelism: usize,
@@ -81,7 +81,7 @@ impl Default for Config {
             handshake_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(140),
             request_timeout: Duration::from_secs(30),
-            upload_slots: 8,
+            upload_slots: 32,
             check_parallelism: 4,
             shutdown_timeout: Duration::from_secs(4),
             disk_retry: Duration::from_secs(15),

@@ -49,6 +49,8 @@ pub struct TorrentView {
     pub total_uploaded_bytes: u64,
     /// How often resume data was saved in this session.
     pub checkpoints: u32,
+    /// Peers that may be unchoked at a time: it follows what is sent.
+    pub upload_slots: u32,
     /// Bytes per second, received payload.
     pub down_rate: u64,
     /// Bytes per second, sent payload.
@@ -99,6 +101,8 @@ pub struct PeerView {
     pub client: String,
     /// We choke it.
     pub am_choking: bool,
+    /// It has an upload slot because it sends us more than others, not in its turn.
+    pub has_earned_slot: bool,
     /// It chokes us.
     pub peer_choking: bool,
     /// We want something from it.

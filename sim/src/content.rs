@@ -4,10 +4,10 @@ use sameseed_core::hash::sha1;
 use sameseed_core::id::{InfoHash, PieceIndex};
 use sameseed_core::layout::Layout;
 use sameseed_core::metainfo::Metainfo;
-use std::sync::LazyLock;
+use std::sync::{Mutex, PoisonError};
 
-/// The most bytes of a torrent in a world that shares them.
-pub const MAX_SHARED_LEN: usize = 4 << 20;
+/// What is made at least, of the formula: most torrents in worlds are smaller.
+const LEAST_SHARED_LEN: usize = 4 << 20;
 
 /// Fills `out` with the torrent's bytes from `offset` on.
 pub fn fill(offset: u64, out: &mut [u8]) {
@@ -26,13 +26,14 @@ pub fn bytes(offset: u64, len: usize) -> Vec<u8> {
     out
 }
 
-/// The first bytes of the formula, made once: worlds share them.
-///
-/// # Panics
-/// When `len` is more than [`MAX_SHARED_LEN`].
+/// The first bytes of the formula: worlds share them. They are made once, and anew for a torrent that is larger than all before.
 pub fn shared(len: usize) -> &'static [u8] {
-    static SHARED: LazyLock<Vec<u8>> = LazyLock::new(|| bytes(0, MAX_SHARED_LEN));
-    &SHARED[..len]
+    static SHARED: Mutex<&'static [u8]> = Mutex::new(&[]);
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    if shared.len() < len {
+        *shared = bytes(0, len.max(LEAST_SHARED_LEN)).leak();
+    }
+    &shared[..len]
 }
 
 /// A torrent with these file lengths whose content is the formula.

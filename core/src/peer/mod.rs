@@ -9,6 +9,7 @@ pub(crate) use messages::News;
 pub(crate) use requests::{Arrival, Incoming, Outstanding};
 
 use crate::bitfield::Bitfield;
+use crate::choker::Slot;
 use crate::id::{ConnId, PeerId, PieceIndex, TorrentId};
 use crate::ledger::Ledger;
 use crate::limiter::LEAST_BYTES;
@@ -103,8 +104,10 @@ pub(crate) struct Peer {
     pub wanted: u32,
     /// How it stands in the rarity index.
     pub counted: Counted,
-    /// We choke it.
-    pub am_choking: bool,
+    /// Its upload slot; without one we choke it.
+    pub slot: Slot,
+    /// It was unchoked at some time.
+    pub was_served: bool,
     /// We want something.
     pub am_interested: bool,
     /// It chokes us.
@@ -176,7 +179,8 @@ impl Peer {
             has: Bitfield::empty(0),
             wanted: 0,
             counted: Counted::No,
-            am_choking: true,
+            slot: Slot::None,
+            was_served: false,
             am_interested: false,
             peer_choking: true,
             peer_interested: false,
@@ -273,12 +277,17 @@ impl Peer {
             assert!(block.len() == request.len as usize && *filled <= block.len(), "a block fits its buffer");
             assert!(*counted || self.pipeline.is_snubbed(), "a block that is kept is counted, unless it is too slow");
         }
-        assert!(!self.am_choking || self.uploads.is_empty(), "nothing waits for a peer that is choked");
+        assert!(!self.am_choking() || self.uploads.is_empty(), "nothing waits for a peer that is choked");
         assert!(
-            self.stage == Stage::Live || (self.requested.is_empty() && self.am_choking),
+            self.stage == Stage::Live || (self.requested.is_empty() && self.am_choking()),
             "nothing before handshakes"
         );
         assert_eq!(self.tx_announced, self.tx.is_ready(), "who has something to send has said so");
+    }
+
+    /// Whether we choke it.
+    pub(crate) fn am_choking(&self) -> bool {
+        self.slot == Slot::None
     }
 
     /// What it was allowed to send under a limit beyond what everybody always may.
@@ -294,7 +303,8 @@ impl Peer {
             addr: self.addr,
             peer_id: self.peer_id,
             client: self.client.clone(),
-            am_choking: self.am_choking,
+            am_choking: self.am_choking(),
+            has_earned_slot: self.slot == Slot::Earned,
             peer_choking: self.peer_choking,
             am_interested: self.am_interested,
             peer_interested: self.peer_interested,

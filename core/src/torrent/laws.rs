@@ -71,8 +71,11 @@ impl Torrent {
         let config = &shared.config;
         assert!(self.peers.len() <= config.max_connections_per_torrent, "connections of a torrent are bounded");
         assert_eq!(self.sources, self.peers.values().filter(|p| may_ask(p)).count(), "sources equal a recount");
-        let unchoked = self.peers.values().filter(|peer| !peer.am_choking).count();
-        assert!(unchoked <= config.upload_slots, "no more peers are unchoked than there are slots");
+        let unchoked = self.peers.values().filter(|peer| !peer.am_choking()).count();
+        assert!(
+            unchoked <= self.upload_slots && self.upload_slots <= config.upload_slots,
+            "no more peers are unchoked than there are slots"
+        );
         let is_linked = |conn| self.peers.contains_key(&conn);
         assert!(self.candidates.links().all(is_linked), "an address in use has a link");
         for peer in self.peers.values() {

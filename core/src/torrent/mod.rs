@@ -30,6 +30,7 @@ use crate::action::Notice;
 use crate::announce::Announcer;
 use crate::blame::Blame;
 use crate::candidates::{Candidates, Source};
+use crate::choker::FIRST_SLOTS;
 use crate::event::{AddTorrent, Outcome};
 use crate::fault::DiskFault;
 use crate::id::{ConnId, TorrentId};
@@ -80,6 +81,9 @@ pub(crate) struct Torrent {
     downloaded_any: bool,
     complete_announced: bool,
     goodbye_said: bool,
+    /// Peers that may be unchoked at a time, and when that and who earns it was last decided.
+    upload_slots: usize,
+    last_round: Instant,
     downloaded: Rate,
     uploaded: Rate,
     /// What became of all payload that came.
@@ -131,6 +135,8 @@ impl Torrent {
             downloaded_any: false,
             complete_announced: false,
             goodbye_said: true,
+            upload_slots: shared.config.upload_slots.min(FIRST_SLOTS),
+            last_round: now,
             downloaded: Rate::default(),
             uploaded: Rate::default(),
             ledger: Ledger::default(),
@@ -282,6 +288,7 @@ impl Torrent {
             total_downloaded_bytes: self.total_downloaded_bytes(),
             total_uploaded_bytes: self.total_uploaded_bytes(),
             checkpoints: self.checkpoints.saves(),
+            upload_slots: self.upload_slots as u32,
             down_rate: self.downloaded.per_second(),
             up_rate: self.uploaded.per_second(),
             peers: live().count() as u32,

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::action::{Operation, TxBatch};
+use crate::choker::Slot;
 use crate::event::Hashed;
 use crate::id::{BLOCK_LEN, Digest, OpId, PieceIndex};
 use crate::layout::Layout;
@@ -85,7 +86,7 @@ pub(crate) const BREACHES: &[Breach] = &[
         }
     }),
     ("sources equal a recount", |torrent, _| torrent.sources += 1),
-    ("no more peers are unchoked than there are slots", |torrent, _| peer(torrent, GIVER).am_choking = false),
+    ("no more peers are unchoked than there are slots", |torrent, _| peer(torrent, GIVER).slot = Slot::Turn),
     ("an address in use has a link", |torrent, _| {
         torrent.candidates.linked(Instant::ZERO, SocketAddr::from(([10, 0, 3, 1], 6881)), NOBODY);
     }),

@@ -2,11 +2,12 @@
 
 use super::{Shared, Torrent};
 use crate::action::CloseReason;
-use crate::choker::{Chokee, pick_changes};
+use crate::choker::{Chokee, ROUND, Slot, Slots, count_slots, pick_changes};
 use crate::fault::{DiskFault, PeerFault};
-use crate::id::ConnId;
+use crate::id::{BLOCK_LEN, ConnId};
 use crate::peer::{Peer, Stage};
 use crate::time::{Duration, Instant};
+use crate::view::TorrentState;
 use crate::wire::{BlockRequest, Message};
 use alloc::vec::Vec;
 
@@ -20,6 +21,8 @@ const MAX_REQUEST_LEN: u32 = 128 * 1024;
 const MAX_UNFLUSHED_BYTES: u64 = 512 * 1024;
 /// A peer that takes nothing of what waits for it gives its slot up after this long; a lossy link may pause for some seconds.
 const STALLED_AFTER: Duration = Duration::from_secs(5);
+/// Or as long as our line needs for two blocks to everybody, up to this: a thin line moves slowly, and that is not the peer's fault.
+const LONGEST_STALL: Duration = Duration::from_secs(30);
 /// A peer with a slot that asks for nothing for this long makes way for those that wait: one round of BEP 3.
 const IDLE_AFTER: Duration = Duration::from_secs(10);
 
@@ -40,7 +43,7 @@ impl Torrent {
         if peer.uploads.len() >= MAX_REQUESTS_BORNE {
             return Err(PeerFault::TooManyRequests.into());
         }
-        if peer.am_choking || !self.pieces.have().get(piece) {
+        if peer.am_choking() || !self.pieces.have().get(piece) {
             // It may not know yet that it is choked; but a peer that never listens is a flood.
             peer.redundant()?;
             reject(peer, now, request);
@@ -98,11 +101,27 @@ impl Torrent {
         self.troubled(now, shared, fault);
     }
 
+    /// How many upload slots there should be.
+    fn count_slots(&self, shared: &Shared) -> usize {
+        let limits = [self.lines.up.bucket.bytes_per_s(), shared.lines.up.bucket.bytes_per_s()];
+        let limit = limits.into_iter().filter(|limit| *limit > 0).min();
+        let served = self.peers.values().filter(|peer| !peer.am_choking());
+        count_slots(served.map(|peer| peer.up.per_second()).collect(), limit, shared.config.upload_slots)
+    }
+
     /// Gives the upload slots out.
     pub(super) fn rechoke(&mut self, now: Instant, shared: &mut Shared) {
         if !self.is_running() {
             return;
         }
+        let is_round = now.since(self.last_round) >= ROUND;
+        if is_round {
+            self.last_round = now;
+            self.upload_slots = self.count_slots(shared);
+        }
+        let served = self.peers.values().filter(|peer| !peer.am_choking()).count() as u64;
+        let two_blocks_s = served * 2 * u64::from(BLOCK_LEN) / self.uploaded.per_second().max(1);
+        let stalled_after = Duration::from_secs(two_blocks_s).clamp(STALLED_AFTER, LONGEST_STALL);
         let peers: Vec<Chokee> = self
             .peers
             .values()
@@ -110,22 +129,27 @@ impl Torrent {
             .map(|peer| Chokee {
                 conn: peer.conn,
                 // Who asks and does not read must not keep a slot from those who do.
-                interested: peer.peer_interested && now.since(peer.tx_moved) < STALLED_AFTER,
-                unchoked: !peer.am_choking,
+                interested: peer.peer_interested && now.since(peer.tx_moved) < stalled_after,
+                slot: peer.slot,
                 // Who waits for what it asked for is not idle.
-                idle: !peer.am_choking
+                idle: !peer.am_choking()
                     && peer.uploads.is_empty()
                     && now.since(peer.last_asked.max(peer.choke_since)) >= IDLE_AFTER,
                 since: peer.choke_since,
+                was_served: peer.was_served,
+                earns: if peer.pipeline.is_snubbed() { 0 } else { peer.useful.per_second() },
             })
             .collect();
-        for (conn, unchoke) in pick_changes(now, &peers, shared.config.upload_slots) {
+        let is_leeching = self.state == TorrentState::Downloading;
+        for (conn, slot) in pick_changes(now, &peers, Slots { count: self.upload_slots, is_round, is_leeching }) {
             let Some(peer) = self.peers.get_mut(&conn) else { continue };
-            peer.am_choking = !unchoke;
-            peer.choke_since = now;
-            if unchoke {
+            let was_choked = peer.am_choking();
+            peer.slot = slot;
+            if was_choked {
+                (peer.choke_since, peer.was_served) = (now, true);
                 peer.send(now, &Message::Unchoke);
-            } else {
+            } else if slot == Slot::None {
+                peer.choke_since = now;
                 peer.send(now, &Message::Choke);
                 let waiting: Vec<BlockRequest> = peer.uploads.drain(..).collect();
                 waiting.into_iter().for_each(|request| reject(peer, now, request));

@@ -91,6 +91,7 @@ pub(crate) mod tests {
             total_downloaded_bytes: 300_000_000,
             total_uploaded_bytes: 0,
             checkpoints: 1,
+            upload_slots: 8,
             down_rate: 5_500_000,
             up_rate: 0,
             peers: 12,

@@ -311,6 +311,10 @@ impl Host {
     }
 
     fn check_hunger(&self, now: Instant) -> Result<(), Breach> {
+        if self.config.upload_slots == 0 {
+            // It is to give nothing.
+            return Ok(());
+        }
         let patience = TURN * self.wires.len() as u32 + LATE_TURN;
         for (conn, wire) in &self.wires {
             let waits = wire.hungry_since().map(|since| now.since(since.max(self.calm_since)));

@@ -33,12 +33,12 @@ fn sent(world: &World, conn: ConnId) -> usize {
 
 #[test]
 fn payload_leaves_at_the_limit_and_messages_at_once() {
-    let mut world = World::new(2, 16 * BLOCK_LEN, true, limited(0, 10_000));
-    let (first, second) = (taker(&mut world, 1, 4), taker(&mut world, 2, 4));
+    let mut world = World::new(2, 16 * BLOCK_LEN, true, limited(0, 40_000));
+    let (first, second) = (taker(&mut world, 1, 16), taker(&mut world, 2, 16));
     let before = sent(&world, first) + sent(&world, second);
     world.pass(Duration::from_secs(10));
     let bytes = sent(&world, first) + sent(&world, second) - before;
-    assert!((97_000..=100_000 + 16_384).contains(&bytes), "{bytes} in ten seconds");
+    assert!((397_000..=400_000 + 16_384).contains(&bytes), "{bytes} in ten seconds");
     world.news(second);
     // Its block is not begun: what is said to it does not wait.
     let third = taker(&mut world, 3, 1);

@@ -5,7 +5,7 @@ use super::{block, config};
 use crate::config::Config;
 use crate::event::Event;
 use crate::fault::{DiskFault, DiskFaultKind};
-use crate::id::BLOCK_LEN;
+use crate::id::{BLOCK_LEN, ConnId};
 use crate::time::Duration;
 use crate::view::TorrentState;
 use crate::wire::{BlockRequest, Message};
@@ -109,5 +109,67 @@ fn a_piece_that_is_not_verified_is_not_sent() {
     world.news(peer);
     world.say(peer, &Message::Request(block(0, 0)));
     assert_eq!(world.news(peer), [Said::Reject(block(0, 0))]);
+    world.audit();
+}
+
+/// A peer that wants something, has half of the torrent, and unchokes us.
+fn trader(world: &mut World, host: u8) -> ConnId {
+    let peer = world.accept(host);
+    world.shake(peer, host, true);
+    world.say_bits(peer, |piece| piece % 2 == 0);
+    world.say(peer, &Message::Unchoke);
+    world.say(peer, &Message::Interested);
+    peer
+}
+
+#[test]
+fn who_gives_blocks_that_verify_earns_a_slot_and_the_others_have_turns() {
+    let config = Config { upload_slots: 2, ..config() };
+    let mut world = World::new(50, PIECE, false, config);
+    let [idle, giver, liar] = [1, 2, 3].map(|host| trader(&mut world, host));
+    let slots = |world: &World| {
+        let peers = world.engine.peers(super::harness::TORRENT);
+        [idle, giver, liar].map(|conn| {
+            let peer = peers.iter().find(|peer| peer.conn == conn);
+            peer.map_or((true, false), |peer| (peer.am_choking, peer.has_earned_slot))
+        })
+    };
+    assert_eq!(slots(&world), [(false, false), (false, false), (true, false)], "first come, first served");
+    for _ in 0..5 {
+        world.serve(giver, 4);
+        world.pass(Duration::from_secs(2));
+    }
+    assert_eq!(slots(&world)[1], (false, true));
+    let mut turns = [0; 2];
+    for _ in 0..60 {
+        world.serve(giver, 1);
+        world.pass(Duration::from_secs(2));
+        let [a, b, c] = slots(&world);
+        assert_eq!((b, a.0 as u8 + c.0 as u8), ((false, true), 1), "one has earned its slot, one has its turn");
+        turns[usize::from(a.0)] += 1;
+    }
+    assert!(turns.iter().all(|turns| *turns >= 25), "{turns:?}");
+    world.audit();
+}
+
+#[test]
+fn who_keeps_us_waiting_loses_what_it_had_earned() {
+    let mut world = World::new(50, PIECE, false, Config { upload_slots: 2, ..config() });
+    let peer = trader(&mut world, 1);
+    let earned = |world: &World| world.engine.peers(super::harness::TORRENT)[0].has_earned_slot;
+    for _ in 0..6 {
+        world.serve(peer, 4);
+        world.pass(Duration::from_secs(2));
+    }
+    assert!(earned(&world));
+    // It goes on talking and sends no block.
+    for _ in 0..100 {
+        world.say(peer, &Message::KeepAlive);
+        world.pass(Duration::from_secs(1));
+    }
+    assert!(
+        !earned(&world) && !world.engine.peers(super::harness::TORRENT)[0].am_choking,
+        "it has its turn: nobody waits"
+    );
     world.audit();
 }
