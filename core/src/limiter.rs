@@ -334,7 +334,8 @@ mod tests {
                     Op::Use(bytes) => {
                         let bytes = bytes.min(promised);
                         bucket.refill(now);
-                        (bucket.settle(bytes), bucket.take(bytes));
+                        bucket.settle(bytes);
+                        bucket.take(bytes);
                         promised -= bytes;
                         cup += u128::from(bytes) * 1_000_000;
                         let most = u128::from(BURST_BYTES).max(rate / 50) * 1_000_000;
