@@ -156,8 +156,9 @@ impl Torrent {
         self.life.errands.retain(kept);
         self.life.leaving = Some(why);
         self.settle(now, shared);
-        // Pieces that are here are still brought to the disk; of the others nothing would be kept.
-        self.lose_held(shared, |open| !open.is_here());
+        // Pieces that are here are still brought to the disk, unless it refuses; of the others nothing would be kept.
+        let disk_refuses = self.trouble.is_some();
+        self.lose_held(shared, |open| disk_refuses || !open.is_here());
         self.note_totals(now);
     }
 

@@ -292,6 +292,30 @@ fn what_is_unknown_is_refused_and_nothing_panics() {
 }
 
 #[test]
+fn what_came_while_the_disk_refused_goes_home_with_its_torrent() {
+    for command in [Command::Remove { torrent: TORRENT, delete_data: false }, Command::Shutdown] {
+        let mut world = World::new(6, BLOCK_LEN, false, config());
+        let peer = world.seed(1, true);
+        world.say(peer, &Message::Unchoke);
+        let [first, second] = [0, 1].map(|n| world.asked(peer)[n]);
+        world.disk_works = false;
+        world.give(peer, first);
+        let bytes = world.block_bytes(second);
+        world.send_bytes(peer, &bytes[..100]);
+        world.disk_full = true;
+        world.run_disk();
+        assert_eq!(state(&world), Troubled);
+        world.send_bytes(peer, &bytes[100..]);
+        assert_eq!(world.pool(), (0, 1), "the block that was arriving is kept for when the disk works again");
+        tell(&mut world, command);
+        world.run_disk();
+        world.pass(Duration::from_secs(10));
+        assert_eq!(world.pool(), (0, 0));
+        world.audit();
+    }
+}
+
+#[test]
 fn trouble_that_came_before_a_pause_is_looked_at_again_when_it_goes_on() {
     let mut world = World::new(6, PIECE, false, config());
     world.disk_full = true;
