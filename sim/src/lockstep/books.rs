@@ -277,10 +277,6 @@ impl Books {
 
     /// A block within reach that nobody was asked for and nobody sent.
     fn find_free_block(&self, wires: &BTreeMap<ConnId, Wire>, ours: &Wire, layout: &Layout) -> Option<(u32, u32)> {
-        if wires.values().any(Wire::is_mid_block) {
-            // A request may wait for the end of the block.
-            return None;
-        }
         // A block that was called off and comes all the same is welcome.
         let coming = wires.values().flat_map(Wire::coming);
         let asked: BTreeSet<(u32, u32)> = coming.map(|(piece, begin, _)| (piece, begin)).collect();

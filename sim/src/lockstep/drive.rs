@@ -7,7 +7,7 @@ use super::host::{Host, TORRENT};
 use super::node::{Kind, Node, NodeIndex, is_liar};
 use super::nth::{BACK_AFTER, Fate};
 use super::sabotage::Sabotage;
-use super::wire::Breach;
+use super::wire::{Breach, Wire};
 use super::world::{Later, World};
 use sameseed_core::action::{Action, CloseReason, Destination, Notice, Segment, TxBatch};
 use sameseed_core::event::{Command, Event, Outcome};
@@ -205,6 +205,8 @@ impl World {
     fn judge(&mut self, index: NodeIndex, late: bool) -> Result<(), Breach> {
         let (now, content) = (self.now, self.content.clone());
         let layout = content.layout();
+        // A request may have waited, or wait now, for the end of a block that leaves in parts.
+        let late = late || self.host(index).wires.values().any(Wire::speaks_late);
         let mut touched = std::mem::take(&mut self.host_mut(index).touched);
         for conn in &touched {
             let host = self.host_mut(index);

@@ -198,8 +198,13 @@ impl Wire {
     }
 
     /// Whether we are in the midst of sending a block: under a limit it leaves in parts, and what is to be said waits for its end.
-    pub(super) fn is_mid_block(&self) -> bool {
+    fn is_mid_block(&self) -> bool {
         self.sent.arriving().is_some()
+    }
+
+    /// Whether what is said, or is still to be said, may have been decided a while ago.
+    pub(super) fn speaks_late(&self) -> bool {
+        self.asks_wait || self.is_mid_block()
     }
 
     /// Whether the block has begun to arrive.
