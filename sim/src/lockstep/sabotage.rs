@@ -170,7 +170,8 @@ impl Sabotage {
                 add(lacks.map(|index| NaiveMessage::Have { index }))
             }
             SwallowsInterest => keep(&bytes, |id| id != INTERESTED && id != NOT_INTERESTED),
-            NeverUnchokes => keep(&bytes, |id| id != UNCHOKE),
+            // As long as the message that it takes the place of: what is not taken by the network would count as not read.
+            NeverUnchokes => replace(&bytes, UNCHOKE, &encode(&NaiveMessage::NotInterested)),
             NeverAsks => keep(&bytes, |id| id != REQUEST),
             _ => bytes,
         }
@@ -232,6 +233,11 @@ fn frames(mut bytes: &[u8]) -> Vec<&[u8]> {
 fn keep(bytes: &[u8], wanted: impl Fn(u8) -> bool) -> Vec<u8> {
     let is_wanted = |frame: &&[u8]| frame[0] == 19 || frame.get(4).is_none_or(|id| wanted(*id));
     frames(bytes).into_iter().filter(is_wanted).collect::<Vec<_>>().concat()
+}
+
+fn replace(bytes: &[u8], which: u8, by: &[u8]) -> Vec<u8> {
+    let is_it = |frame: &[u8]| frame[0] != 19 && frame.get(4) == Some(&which);
+    frames(bytes).into_iter().map(|frame| if is_it(frame) { by } else { frame }).collect::<Vec<_>>().concat()
 }
 
 fn double(bytes: &[u8], which: u8) -> Vec<u8> {
