@@ -5,7 +5,7 @@
 use crate::block::Block;
 use crate::fault::{DiskFault, LinkFault, PeerFault};
 use crate::hash::HashState;
-use crate::id::{ConnId, FileIndex, Folder, OpId, PeerId, PieceIndex, TorrentId};
+use crate::id::{ConnId, FileIndex, Folder, OpId, PeerId, PieceIndex, ReaderId, TorrentId};
 pub use crate::layout::FileStat;
 use crate::resume::ResumeError;
 use crate::time::Duration;
@@ -45,6 +45,17 @@ pub enum Action {
         conn: ConnId,
         /// How many fewer.
         bytes: u64,
+    },
+    /// From now on these ranges of a piece (bytes from its start) stand in the torrent's part file, at their place in the torrent's bytes; the rest stands in
+    /// the files. Before the first one for a piece everything stands in the files. It comes while nothing that writes to the piece is under way, or
+    /// when both places hold the same, so operations in flight may see it or not.
+    Place {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The piece.
+        piece: PieceIndex,
+        /// What stands in the part file; each range lies within one file.
+        in_parts: Vec<Range<u32>>,
     },
     /// Begin an operation; answer with `Event::Done`, exactly once, whatever happens.
     Submit {
@@ -106,13 +117,29 @@ pub enum CloseReason {
 /// An operation on files or the network. It owns all that it needs; buffers come home with the outcome.
 #[derive(Clone, Debug)]
 pub enum Operation {
-    /// Look at each file of the torrent.
+    /// Look at each file of the torrent, and at its part file.
     Stat {
         /// The torrent.
         torrent: TorrentId,
     },
-    /// Make folders and empty files. Files with contents are made by the first write.
+    /// Make the folders of some files, and those of the files that are empty. Files with contents are made by the first write.
     Prepare {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The files.
+        files: Vec<FileIndex>,
+    },
+    /// Copy ranges of a piece from the part file to the files that they belong to.
+    Unpart {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The piece.
+        piece: PieceIndex,
+        /// In bytes from the start of the piece.
+        ranges: Vec<Range<u32>>,
+    },
+    /// Remove the part file; that there is none is no fault.
+    DropParts {
         /// The torrent.
         torrent: TorrentId,
     },
@@ -302,7 +329,8 @@ pub enum Notice {
         /// The piece.
         piece: PieceIndex,
     },
-    /// Every piece is verified and written. Sent once after each check, also when that found it so.
+    /// Every piece that is wanted is verified and on stable storage. Sent once after each check, also when that found it so; and once more each time that
+    /// it comes true again after more was selected.
     Complete {
         /// The torrent.
         torrent: TorrentId,
@@ -378,6 +406,20 @@ pub enum Notice {
         torrent: TorrentId,
         /// What the disk said.
         fault: DiskFault,
+    },
+    /// All bytes that this reader waits for are verified and can be read. It waits for nothing any more.
+    Readable {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The reader.
+        reader: ReaderId,
+    },
+    /// So many readers wait already that this one is not heard.
+    TooManyReaders {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The reader.
+        reader: ReaderId,
     },
     /// A command was not carried out, and changed nothing.
     Refused {

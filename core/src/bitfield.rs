@@ -103,6 +103,11 @@ impl Bitfield {
     pub fn iter_ones_not_in<'a>(&'a self, other: &'a Bitfield) -> impl Iterator<Item = PieceIndex> + 'a {
         ones_of(difference(self, other))
     }
+
+    /// The pieces that are in both sets, in ascending order.
+    pub fn iter_ones_also_in<'a>(&'a self, other: &'a Bitfield) -> impl Iterator<Item = PieceIndex> + 'a {
+        ones_of(words(self.as_wire_bytes()).zip(words(other.as_wire_bytes())).map(|(a, b)| a & b))
+    }
 }
 
 /// Bytes of the body of a `bitfield` message for that many pieces.
@@ -180,6 +185,7 @@ mod tests {
             prop_assert_eq!(left.is_empty_set(), a.is_empty());
             prop_assert_eq!(numbers(left.iter_ones()), a.iter().copied().collect::<Vec<_>>());
             prop_assert_eq!(numbers(left.iter_ones_not_in(&right)), a.difference(&b).copied().collect::<Vec<_>>());
+            prop_assert_eq!(numbers(left.iter_ones_also_in(&right)), a.intersection(&b).copied().collect::<Vec<_>>());
             prop_assert_eq!(Bitfield::from_wire(left.as_wire_bytes(), len), Some(left.clone()));
         }
 

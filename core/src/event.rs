@@ -8,12 +8,14 @@ use crate::block::Block;
 use crate::config::RateLimits;
 use crate::fault::{DiskFault, LinkFault};
 use crate::hash::HashState;
-use crate::id::{ConnId, Digest, FileIndex, Folder, OpId, TorrentId};
+use crate::id::{ConnId, Digest, FileIndex, Folder, OpId, ReaderId, TorrentId};
 use crate::metainfo::Metainfo;
+use crate::selection::Priority;
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
+use core::ops::Range;
 
 /// Something that happened.
 #[derive(Debug)]
@@ -160,6 +162,39 @@ pub enum Command {
         /// The new name: one path element. It is cleaned as the names in torrents are.
         name: String,
     },
+    /// Change how urgently some files are wanted; the others stay as they are. Refused when a file is named that there is none of.
+    SetPriorities {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The files, and how urgently each is wanted from now on.
+        files: Vec<(FileIndex, Priority)>,
+    },
+    /// Ask for pieces in the order of the torrent, or (as usual) the rarest first. Priorities go before either.
+    SetSequential {
+        /// The torrent.
+        torrent: TorrentId,
+        /// In order.
+        sequential: bool,
+    },
+    /// A reader (a player, a file system) waits for bytes of a file: their pieces come before all others, the nearest first. It is told when all of them are
+    /// there ([`Notice::Readable`](crate::action::Notice::Readable)), and no longer waits for what it waited for before. Files that are skipped do not come.
+    Await {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The reader's number, chosen by the application.
+        reader: ReaderId,
+        /// The file.
+        file: FileIndex,
+        /// In bytes from the file's start; what lies beyond its end is left out.
+        bytes: Range<u64>,
+    },
+    /// A reader waits no longer.
+    EndAwait {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The reader's number.
+        reader: ReaderId,
+    },
     /// Stop everything: trackers are told, connections closed. Ends with `Notice::ShutDown`, at most
     /// `Config::shutdown_timeout` later.
     Shutdown,
@@ -184,15 +219,23 @@ pub struct AddTorrent {
     pub force_check: bool,
     /// Begin paused: nothing is looked at until `Command::Resume`.
     pub paused: bool,
+    /// How urgently files are wanted; those not named as usual. A torrent that does not have one of them is refused.
+    pub priorities: Vec<(FileIndex, Priority)>,
+    /// Ask for pieces in the order of the torrent.
+    pub sequential: bool,
 }
 
 /// How an operation ended. Each arm answers the arm of `Operation` with the same name.
 #[derive(Debug)]
 pub enum Outcome {
-    /// One entry per file, in order; `None` for a file that is not there.
+    /// One entry per file, in order, and after them one for the part file; `None` for what is not there.
     Stat(Result<Vec<Option<FileStat>>, DiskFault>),
     /// Folders and empty files exist.
     Prepare(Result<(), DiskFault>),
+    /// The ranges stand in their files.
+    Unpart(Result<(), DiskFault>),
+    /// There is no part file.
+    DropParts(Result<(), DiskFault>),
     /// The hash (when one was asked for) and the write. The blocks come home either way.
     Absorb {
         /// The buffers of the operation, all of them.

@@ -6,6 +6,7 @@ use crate::id::{BLOCK_LEN, FileIndex, PieceIndex};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 /// One file of a torrent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,6 +145,25 @@ impl Layout {
     }
 }
 
+impl Layout {
+    /// As [`Layout::spans`], each with its place in the part file when it stands there: that is where it stands in the torrent's bytes. `in_parts` are
+    /// the ranges of the piece that do, each within one file.
+    pub fn placed_spans(
+        &self,
+        piece: PieceIndex,
+        begin: u32,
+        len: u32,
+        in_parts: &[Range<u32>],
+    ) -> impl Iterator<Item = (FileSpan, Option<u64>)> {
+        let start = self.start_of(piece);
+        self.spans(piece, begin, len).map(move |span| {
+            let at = self.files[span.file.0 as usize].offset + span.offset;
+            let stands = in_parts.iter().any(|range| range.contains(&((at - start) as u32)));
+            (span, stands.then_some(at))
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,6 +206,19 @@ mod tests {
         }
         assert_eq!(layout.renamed(&path("t/b"), &path("t/a")), None, "a folder's name");
         assert_eq!(layout.renamed(&path("t/b"), &path("t/a/x")), None);
+    }
+
+    #[test]
+    fn what_stands_in_the_part_file_stands_there_as_in_the_torrent() {
+        let file = |len| (vec![String::from("x")], len, false);
+        let layout = Layout::new(vec![file(15), file(10), file(15)], 20).unwrap();
+        let placed = |piece, begin, len, parts: &[Range<u32>]| -> Vec<(u32, u64, Option<u64>)> {
+            let spans = layout.placed_spans(PieceIndex(piece), begin, len, parts);
+            spans.map(|(span, at)| (span.file.0, span.len, at)).collect()
+        };
+        assert_eq!(placed(0, 10, 8, core::slice::from_ref(&(15..20))), [(0, 5, None), (1, 3, Some(15))]);
+        assert_eq!(placed(1, 0, 20, core::slice::from_ref(&(0..5))), [(1, 5, Some(20)), (2, 15, None)]);
+        assert_eq!(placed(1, 2, 20, &[]), [(1, 3, None), (2, 15, None)]);
     }
 
     #[test]

@@ -35,6 +35,7 @@ pub mod event;
 pub mod ledger;
 mod limiter;
 mod rate;
+pub mod selection;
 mod timers;
 mod tx;
 pub mod view;

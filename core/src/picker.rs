@@ -1,62 +1,93 @@
-//! Which missing piece to begin: the rarest that a peer has. Owns the rarity index.
+//! Which missing piece to begin: the most urgent, and of those the rarest that a peer has. Owns the rarity index.
 //!
-//! Missing pieces stand in one row, ordered by how many partial peers have them; a change by one moves a piece across one bucket border, so
-//! every update is O(1). Peers that have everything raise all pieces alike and are only counted. Within a bucket the scan starts
-//! at a random place, so that peers with the same view choose differently (BEP 3: rarest first, in random order).
+//! Missing pieces that are wanted stand in one row for each priority, ordered by how many partial peers have them; a change by one moves a piece
+//! across one bucket border, so every update is O(1). Peers that have everything raise all pieces alike and are only counted. Within a bucket the scan
+//! starts at a random place, so that peers with the same view choose differently (BEP 3: rarest first, in random order).
 
 use crate::bitfield::Bitfield;
 use crate::id::PieceIndex;
 use crate::rng::Rng;
+use crate::selection::Priority;
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// Not in the row: open or had.
+/// Not in a row: open, had, or not wanted.
 const NOWHERE: u32 = u32::MAX;
-/// How many pieces are looked at in order of rarity before the peer's bitfield is searched word by word instead:
+/// How many pieces of a row are looked at in order of rarity before the peer's bitfield is searched word by word instead:
 /// a peer that has few of the rare pieces must not cost a walk over a million.
 const SCAN_LIMIT: usize = 256;
+/// The priorities that have a row, most urgent first.
+const PRIORITIES: [Priority; 3] = [Priority::High, Priority::Normal, Priority::Low];
+
+/// In which order pieces of one priority are begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// The rarest first.
+    Rarest,
+    /// Any, from a random place on: for the first pieces, which should be complete soon rather than rare.
+    Any,
+    /// As they stand in the torrent.
+    Sequential,
+}
 
 /// The rarity index of one torrent.
 #[derive(Clone, Debug)]
 pub(crate) struct Picker {
     availability: Vec<u16>,
-    /// Missing pieces, rarest first.
-    row: Vec<PieceIndex>,
-    /// Where each piece stands in the row.
+    /// Where each piece stands in its row.
     place: Vec<u32>,
-    /// `bucket_end[a]`: where pieces of availability `a` end in the row.
-    bucket_end: Vec<u32>,
-    /// Pieces that are open or had: those that do not stand in the row.
-    taken: Bitfield,
+    /// One for each of `PRIORITIES`.
+    rows: [Row; PRIORITIES.len()],
     complete_peers: u32,
 }
 
+/// Missing pieces of one priority, rarest first.
+#[derive(Clone, Debug)]
+struct Row {
+    pieces: Vec<PieceIndex>,
+    /// `bucket_end[a]`: where pieces of availability `a` end in the row.
+    bucket_end: Vec<u32>,
+    /// The same pieces as a set.
+    standing: Bitfield,
+}
+
 impl Picker {
-    /// All pieces missing, no peers.
+    /// All pieces missing and wanted as usual, no peers.
     pub(crate) fn new(pieces: u32) -> Self {
+        let row = |priority| match priority {
+            Priority::Normal => Row {
+                pieces: (0..pieces).map(PieceIndex).collect(),
+                bucket_end: vec![pieces],
+                standing: Bitfield::full(pieces),
+            },
+            _ => Row { pieces: Vec::new(), bucket_end: vec![0], standing: Bitfield::empty(pieces) },
+        };
         Picker {
             availability: vec![0; pieces as usize],
-            row: (0..pieces).map(PieceIndex).collect(),
             place: (0..pieces).collect(),
-            bucket_end: vec![pieces],
-            taken: Bitfield::empty(pieces),
+            rows: PRIORITIES.map(row),
             complete_peers: 0,
         }
     }
 
-    /// How many pieces are missing and not open.
+    /// How many pieces are missing, wanted and not open.
     pub(crate) fn missing_count(&self) -> u32 {
-        self.row.len() as u32
+        self.rows.iter().map(|row| row.pieces.len() as u32).sum()
     }
 
     /// Of those, how many some connected peer has.
     pub(crate) fn reachable_count(&self) -> u32 {
-        if self.complete_peers > 0 { self.missing_count() } else { self.missing_count() - self.bucket_end[0] }
+        let unheld: u32 = self.rows.iter().map(|row| row.bucket_end[0]).sum();
+        self.missing_count() - if self.complete_peers > 0 { 0 } else { unheld }
     }
 
-    /// Whether a piece is missing and not open.
-    pub(crate) fn is_missing(&self, piece: PieceIndex) -> bool {
-        !self.taken.get(piece)
+    /// The priority under which a piece can be picked; `None` when it is open, had, or not wanted.
+    pub(crate) fn priority_of(&self, piece: PieceIndex) -> Option<Priority> {
+        self.row_of(piece).map(|row| PRIORITIES[row])
+    }
+
+    fn row_of(&self, piece: PieceIndex) -> Option<usize> {
+        self.rows.iter().position(|row| row.standing.get(piece))
     }
 
     /// Checks by recount what is kept. For tests and simulators.
@@ -64,44 +95,53 @@ impl Picker {
     /// # Panics
     /// With the law that is broken.
     pub(crate) fn check_invariants(&self) {
-        let mut start = 0;
-        for (a, end) in self.bucket_end.iter().enumerate() {
-            for at in start..*end {
-                let piece = self.row[at as usize].0 as usize;
-                assert_eq!(self.place[piece], at, "a missing piece knows its place in the row");
-                assert_eq!(usize::from(self.availability[piece]), a, "a missing piece stands in its bucket");
+        for row in &self.rows {
+            let mut start = 0;
+            for (a, end) in row.bucket_end.iter().enumerate() {
+                for at in start..*end {
+                    let piece = row.pieces[at as usize].0 as usize;
+                    assert_eq!(self.place[piece], at, "a missing piece knows its place in the row");
+                    assert_eq!(usize::from(self.availability[piece]), a, "a missing piece stands in its bucket");
+                }
+                start = *end;
             }
-            start = *end;
+            assert_eq!(start as usize, row.pieces.len(), "the buckets cover the row");
+            assert!(row.pieces.iter().all(|piece| row.standing.get(*piece)), "the set holds what stands in the row");
         }
-        assert_eq!(start as usize, self.row.len(), "the buckets cover the row");
-        assert_eq!(self.missing_count(), self.taken.len() - self.taken.count(), "the row holds all missing pieces");
+        let standing: u32 = self.rows.iter().map(|row| row.standing.count()).sum();
+        let placed = self.place.iter().filter(|place| **place != NOWHERE).count() as u32;
+        assert_eq!((self.missing_count(), placed), (standing, standing), "a missing piece stands in one row, once");
     }
 
-    /// A piece is open or had: it is no longer to be picked.
+    /// A piece is open or had, or no longer wanted: it is not to be picked.
     pub(crate) fn remove(&mut self, piece: PieceIndex) {
-        if !self.taken.set(piece) {
-            return;
-        }
+        let Some(row) = self.row_of(piece) else { return };
+        let (row, a) = (&mut self.rows[row], self.availability[piece.0 as usize]);
         // Walk it to the end of the row, one bucket border at a time.
-        for bucket in self.availability[piece.0 as usize] as usize..self.bucket_end.len() {
-            self.bucket_end[bucket] -= 1;
-            self.swap(self.place[piece.0 as usize], self.bucket_end[bucket]);
+        for bucket in a as usize..row.bucket_end.len() {
+            row.bucket_end[bucket] -= 1;
+            row.swap(&mut self.place, piece, row.bucket_end[bucket]);
         }
-        self.row.pop();
+        row.pieces.pop();
+        row.standing.clear(piece);
         self.place[piece.0 as usize] = NOWHERE;
     }
 
-    /// A piece is missing again.
-    pub(crate) fn insert(&mut self, piece: PieceIndex) {
-        if !self.taken.clear(piece) {
+    /// A piece is missing (again), and wanted this urgently. One that stands in a row already changes over.
+    pub(crate) fn insert(&mut self, piece: PieceIndex, priority: Priority) {
+        if self.priority_of(piece) == Some(priority) {
             return;
         }
-        self.place[piece.0 as usize] = self.row.len() as u32;
-        self.row.push(piece);
-        for bucket in (self.availability[piece.0 as usize] as usize..self.bucket_end.len()).rev() {
-            let end = self.bucket_end[bucket];
-            self.swap(self.place[piece.0 as usize], end);
-            self.bucket_end[bucket] += 1;
+        self.remove(piece);
+        let Some(row) = PRIORITIES.iter().position(|p| *p == priority) else { return };
+        let (row, a) = (&mut self.rows[row], self.availability[piece.0 as usize]);
+        row.reach(a);
+        row.standing.set(piece);
+        self.place[piece.0 as usize] = row.pieces.len() as u32;
+        row.pieces.push(piece);
+        for bucket in (a as usize..row.bucket_end.len()).rev() {
+            row.swap(&mut self.place, piece, row.bucket_end[bucket]);
+            row.bucket_end[bucket] += 1;
         }
     }
 
@@ -109,12 +149,11 @@ impl Picker {
     pub(crate) fn peer_has(&mut self, piece: PieceIndex) {
         let a = self.availability[piece.0 as usize];
         let Some(more) = a.checked_add(1) else { return };
-        if self.bucket_end.len() <= more as usize {
-            self.bucket_end.push(self.row.len() as u32);
-        }
-        if self.place[piece.0 as usize] != NOWHERE {
-            self.bucket_end[a as usize] -= 1;
-            self.swap(self.place[piece.0 as usize], self.bucket_end[a as usize]);
+        if let Some(row) = self.row_of(piece) {
+            let row = &mut self.rows[row];
+            row.reach(more);
+            row.bucket_end[a as usize] -= 1;
+            row.swap(&mut self.place, piece, row.bucket_end[a as usize]);
         }
         self.availability[piece.0 as usize] = more;
     }
@@ -122,9 +161,10 @@ impl Picker {
     /// A partial peer that had this piece is gone.
     pub(crate) fn peer_lost(&mut self, piece: PieceIndex) {
         let Some(less) = self.availability[piece.0 as usize].checked_sub(1) else { return };
-        if self.place[piece.0 as usize] != NOWHERE {
-            self.swap(self.place[piece.0 as usize], self.bucket_end[less as usize]);
-            self.bucket_end[less as usize] += 1;
+        if let Some(row) = self.row_of(piece) {
+            let row = &mut self.rows[row];
+            row.swap(&mut self.place, piece, row.bucket_end[less as usize]);
+            row.bucket_end[less as usize] += 1;
         }
         self.availability[piece.0 as usize] = less;
     }
@@ -144,19 +184,52 @@ impl Picker {
         self.complete_peers + self.availability.get(piece.0 as usize).map_or(0, |a| u32::from(*a))
     }
 
-    /// The rarest missing piece that `peer` has and `allowed` does not refuse.
-    pub(crate) fn pick_rarest(
+    /// The piece to begin that `peer` has and `allowed` does not refuse: of the most urgent, the first in `order`. With `above`, only a more urgent
+    /// one than that.
+    pub(crate) fn pick(
         &self,
         peer: &Bitfield,
+        order: Order,
+        above: Option<Priority>,
         rng: &mut Rng,
         allowed: impl Fn(PieceIndex) -> bool,
     ) -> Option<PieceIndex> {
+        let rows = self
+            .rows
+            .iter()
+            .zip(PRIORITIES)
+            .filter(|(row, priority)| !row.pieces.is_empty() && above.is_none_or(|above| *priority > above));
+        rows.map(|(row, _)| row).find_map(|row| match order {
+            Order::Rarest => row.pick_rarest(peer, rng, &allowed),
+            Order::Any => row.pick_any(peer, rng, &allowed),
+            Order::Sequential => peer.iter_ones_also_in(&row.standing).find(|piece| allowed(*piece)),
+        })
+    }
+}
+
+impl Row {
+    /// Makes sure that there is a bucket for this availability.
+    fn reach(&mut self, availability: u16) {
+        let end = self.pieces.len() as u32;
+        let count = self.bucket_end.len().max(usize::from(availability) + 1);
+        self.bucket_end.resize(count, end);
+    }
+
+    /// Lets `piece` and whatever stands at `at` change places.
+    fn swap(&mut self, place: &mut [u32], piece: PieceIndex, at: u32) {
+        let from = place[piece.0 as usize];
+        self.pieces.swap(from as usize, at as usize);
+        place[self.pieces[from as usize].0 as usize] = from;
+        place[piece.0 as usize] = at;
+    }
+
+    fn pick_rarest(&self, peer: &Bitfield, rng: &mut Rng, allowed: &impl Fn(PieceIndex) -> bool) -> Option<PieceIndex> {
         // Pieces that no partial peer has stand in bucket 0: a partial peer has none of those.
         let first_bucket = usize::from(!peer.is_full());
         let mut start = if first_bucket == 0 { 0 } else { self.bucket_end[0] as usize };
         let mut looked_at = 0;
         for end in &self.bucket_end[first_bucket.min(self.bucket_end.len())..] {
-            let bucket = &self.row[start..*end as usize];
+            let bucket = &self.pieces[start..*end as usize];
             start = *end as usize;
             if bucket.is_empty() {
                 continue;
@@ -175,23 +248,10 @@ impl Picker {
         None
     }
 
-    /// Any missing piece that `peer` has and `allowed` does not refuse, from a random place on: for the first piece, which
-    /// should be complete soon rather than rare.
-    pub(crate) fn pick_any(
-        &self,
-        peer: &Bitfield,
-        rng: &mut Rng,
-        allowed: impl Fn(PieceIndex) -> bool,
-    ) -> Option<PieceIndex> {
+    fn pick_any(&self, peer: &Bitfield, rng: &mut Rng, allowed: &impl Fn(PieceIndex) -> bool) -> Option<PieceIndex> {
         let from = PieceIndex(rng.below(u64::from(peer.len())) as u32);
-        let both = || peer.iter_ones_not_in(&self.taken).filter(|piece| allowed(*piece));
+        let both = || peer.iter_ones_also_in(&self.standing).filter(|piece| allowed(*piece));
         both().find(|piece| *piece >= from).or_else(|| both().next())
-    }
-
-    fn swap(&mut self, a: u32, b: u32) {
-        self.row.swap(a as usize, b as usize);
-        self.place[self.row[a as usize].0 as usize] = a;
-        self.place[self.row[b as usize].0 as usize] = b;
     }
 }
 

@@ -117,6 +117,8 @@ pub(crate) struct OpenPiece {
     senders: Vec<Sender>,
     /// Only this connection may fill the piece until then: so that a failure has one author.
     pub lease: Option<(ConnId, Instant)>,
+    /// It was decided where its bytes go.
+    pub placed: bool,
 }
 
 impl OpenPiece {
@@ -135,6 +137,7 @@ impl OpenPiece {
             lost: false,
             senders: Vec::new(),
             lease: None,
+            placed: false,
         }
     }
 
@@ -451,16 +454,28 @@ pub(crate) struct Pieces {
     layout: Layout,
     have: Bitfield,
     have_bytes: u64,
+    /// Pieces of which nothing more is wanted: had, or not wanted at all.
+    settled: Bitfield,
+    /// Bytes of all others.
+    lacking_bytes: u64,
     open: BTreeMap<PieceIndex, OpenPiece>,
     /// Open pieces with blocks that nobody was asked for: the only ones of interest when a block is picked.
     wanting: BTreeSet<PieceIndex>,
 }
 
 impl Pieces {
-    /// All pieces missing.
+    /// All pieces missing and wanted.
     pub(crate) fn new(layout: Layout) -> Self {
-        let have = Bitfield::empty(layout.piece_count());
-        Pieces { layout, have, have_bytes: 0, open: BTreeMap::new(), wanting: BTreeSet::new() }
+        let none = Bitfield::empty(layout.piece_count());
+        Pieces {
+            have: none.clone(),
+            have_bytes: 0,
+            settled: none,
+            lacking_bytes: layout.total_len(),
+            open: BTreeMap::new(),
+            wanting: BTreeSet::new(),
+            layout,
+        }
     }
 
     /// Files have other names; the cut is the same.
@@ -483,8 +498,39 @@ impl Pieces {
         self.have.is_full()
     }
 
+    /// Pieces of which nothing more is wanted: had, or not wanted at all.
+    pub(crate) fn settled(&self) -> &Bitfield {
+        &self.settled
+    }
+
+    /// Bytes of the pieces that are wanted and not had.
+    pub(crate) fn lacking_bytes(&self) -> u64 {
+        self.lacking_bytes
+    }
+
+    /// How many pieces are wanted and not had.
+    pub(crate) fn lacking_count(&self) -> u32 {
+        self.settled.len() - self.settled.count()
+    }
+
+    /// Whether every piece that is wanted is had.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.settled.is_full()
+    }
+
+    /// A piece is wanted from now on, or no longer.
+    pub(crate) fn set_wanted(&mut self, piece: PieceIndex, wanted: bool) {
+        let len = u64::from(self.layout.len_of(piece));
+        if !wanted && self.settled.set(piece) {
+            self.lacking_bytes -= len;
+        } else if wanted && !self.have.get(piece) && self.settled.clear(piece) {
+            self.lacking_bytes += len;
+        }
+    }
+
     /// A piece is verified and written.
     pub(crate) fn set_have(&mut self, piece: PieceIndex) {
+        self.set_wanted(piece, false);
         self.open.remove(&piece);
         self.wanting.remove(&piece);
         if self.have.set(piece) {
@@ -580,6 +626,10 @@ impl Pieces {
     pub(crate) fn check_invariants(&self) {
         let had = self.have.iter_ones().map(|piece| u64::from(self.layout.len_of(piece))).sum::<u64>();
         assert_eq!(self.have_bytes, had, "bytes had equal a recount");
+        assert!(self.have.iter_ones().all(|piece| self.settled.get(piece)), "of what is had nothing more is wanted");
+        let all = (0..self.layout.piece_count()).map(PieceIndex);
+        let lacking = all.filter(|piece| !self.settled.get(*piece)).map(|piece| u64::from(self.layout.len_of(piece)));
+        assert_eq!(self.lacking_bytes, lacking.sum::<u64>(), "bytes lacking equal a recount");
         for (piece, open) in &self.open {
             open.check_invariants();
             assert!(!self.have.get(*piece), "no piece is open and had");

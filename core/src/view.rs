@@ -25,6 +25,10 @@ pub struct TorrentView {
     pub pieces: u32,
     /// Pieces verified and written.
     pub have: u32,
+    /// Pieces that are wanted: those that touch a selected file.
+    pub wanted: u32,
+    /// Of those, pieces verified and written.
+    pub wanted_have: u32,
     /// While checking: pieces looked at.
     pub checked: u32,
     /// Of those, pieces that were read and hashed. The others are not there, or known from resume data.
@@ -33,6 +37,10 @@ pub struct TorrentView {
     pub total_bytes: u64,
     /// Bytes of verified pieces.
     pub have_bytes: u64,
+    /// Bytes of the pieces that are wanted.
+    pub wanted_bytes: u64,
+    /// Of those, bytes of pieces that are not verified yet.
+    pub left_bytes: u64,
     /// Payload received since the start: the sum of `ledger`.
     pub downloaded_bytes: u64,
     /// Of those, what was not of use.
@@ -74,7 +82,7 @@ pub enum TorrentState {
     Checking,
     /// Fetching pieces.
     Downloading,
-    /// Everything is there.
+    /// Everything that is wanted is there.
     Seeding,
     /// The disk refuses; tried again after a while.
     Troubled,

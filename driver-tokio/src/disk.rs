@@ -8,6 +8,7 @@ use sameseed_core::event::Outcome;
 use sameseed_core::fault::DiskFault;
 use sameseed_core::id::{ConnId, OpId, PieceIndex, TorrentId};
 use sameseed_core::layout::Layout;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -19,6 +20,9 @@ pub trait Disk: 'static {
 
     /// The torrent is gone: nothing of it will be asked for any more.
     fn forget(&mut self, torrent: TorrentId);
+
+    /// From now on these ranges of a piece stand in the torrent's part file, the rest in its files (see `Action::Place`).
+    fn place(&mut self, torrent: TorrentId, piece: PieceIndex, in_parts: Vec<Range<u32>>);
 
     /// Begins one of the file operations (never `Resolve` or `Fetch`, which are the network's).
     fn submit(&mut self, op: OpId, operation: Operation);
@@ -37,6 +41,8 @@ pub struct Storage {
     pub root: PathBuf,
     /// Which files there are below it.
     pub layout: Arc<Layout>,
+    /// The name of the part file, below the root too.
+    pub parts_name: String,
     /// The file that its resume data goes to, where it has one.
     pub resume: Option<PathBuf>,
 }

@@ -10,9 +10,10 @@ use crate::resume_file;
 use sameseed_core::action::Refusal;
 use sameseed_core::config::{Config, RateLimits};
 use sameseed_core::event::Command;
-use sameseed_core::id::TorrentId;
+use sameseed_core::id::{FileIndex, TorrentId};
 use sameseed_core::metainfo::Metainfo;
 use sameseed_core::rng::Seed;
+use sameseed_core::selection::Priority;
 use sameseed_core::view::{PeerView, View};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -125,6 +126,10 @@ pub struct AddTorrentOptions {
     pub resume: Option<Vec<u8>>,
     /// Hash all that is there, whatever the resume data claims.
     pub force_check: bool,
+    /// How urgently files are wanted; those not named as usual.
+    pub priorities: Vec<(FileIndex, Priority)>,
+    /// Ask for pieces in the order of the torrent.
+    pub sequential: bool,
 }
 
 impl AddTorrentOptions {
@@ -139,6 +144,8 @@ impl AddTorrentOptions {
             paused: false,
             resume: None,
             force_check: false,
+            priorities: Vec::new(),
+            sequential: false,
         }
     }
 }

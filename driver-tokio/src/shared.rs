@@ -208,6 +208,7 @@ impl<M: Machine, N: Net, D: Disk> Shared<M, N, D> {
                     link.credit = link.credit.saturating_sub(bytes);
                 }
             }
+            Action::Place { torrent, piece, in_parts } => self.disk.place(torrent, piece, in_parts),
             Action::Submit { op, operation } => self.submit(op, operation),
             Action::Abort { op } => {
                 if let Some(exchange) = self.exchanges.remove(&op) {

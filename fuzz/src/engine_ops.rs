@@ -90,6 +90,8 @@ impl World {
             paused: false,
             resume: None,
             force_check: false,
+            priorities: Vec::new(),
+            sequential: false,
         };
         world.tell(Event::Command(Command::Add(Box::new(add))));
         world.drain();
@@ -222,7 +224,11 @@ impl World {
                     self.dialing.retain(|other| *other != conn);
                 }
                 Action::Submit { op, operation } => self.operations.push((op, operation)),
-                Action::AllowRead { .. } | Action::RevokeRead { .. } | Action::Abort { .. } | Action::Notify(_) => {}
+                Action::AllowRead { .. }
+                | Action::RevokeRead { .. }
+                | Action::Place { .. }
+                | Action::Abort { .. }
+                | Action::Notify(_) => {}
             }
         }
         let mut batch = TxBatch::default();

@@ -140,6 +140,8 @@ impl World {
             paused: false,
             resume: None,
             force_check: false,
+            priorities: Vec::new(),
+            sequential: false,
         };
         world.tell(Event::Command(Command::Add(Box::new(add))));
         // Past the check, where peers are let in.
@@ -181,7 +183,11 @@ impl World {
                 );
             }
             // Introduced by a peer; nobody answers there.
-            Action::Dial { .. } | Action::RevokeRead { .. } | Action::Abort { .. } | Action::Notify(_) => {}
+            Action::Dial { .. }
+            | Action::RevokeRead { .. }
+            | Action::Place { .. }
+            | Action::Abort { .. }
+            | Action::Notify(_) => {}
         }
     }
 

@@ -74,6 +74,8 @@ impl Disk {
             }
             Operation::Prepare { .. } => Outcome::Prepare(done()),
             Operation::SaveResume { .. } => Outcome::SaveResume(done()),
+            Operation::Unpart { .. } => Outcome::Unpart(done()),
+            Operation::DropParts { .. } => Outcome::DropParts(done()),
             Operation::Sync { .. } => Outcome::Sync(done()),
             Operation::Truncate { .. } => Outcome::Truncate(done()),
             Operation::Move { .. } => Outcome::Move(done()),

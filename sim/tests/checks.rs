@@ -37,6 +37,13 @@ fn calm() -> Scenario {
     }
 }
 
+/// One leecher does not want the second file, which shares a piece with the third.
+fn selective() -> Scenario {
+    let mut scenario = Scenario { file_lens: vec![0, 990_001, 1_234_567], ..calm() };
+    scenario.clients[4].skips = vec![1];
+    scenario
+}
+
 /// One seeder for all, with one slow slot: turns are taken.
 fn crowd() -> Scenario {
     let mut scenario = calm();
@@ -78,6 +85,8 @@ fn fire(check: Check) -> (Scenario, usize, Sabotage) {
         Check::Readable => (calm(), LEECHER, SendsUnknownMessage),
         Check::ChokedRequest => (calm(), LEECHER, AsksWhileChoked),
         Check::PossibleRequest => (calm(), LEECHER, AsksBeyondThePiece),
+        Check::Unwanted => (selective(), LEECHER, AsksForTheUnwanted),
+        Check::LeftAlone => (selective(), LEECHER, ForgetsThePartFile),
         Check::AskedOnce => (calm(), LEECHER, AsksTwice),
         Check::EndGameOnly => (calm(), LEECHER, AsksTwoPeers),
         Check::AnswerOnce => (calm(), SEEDER, AnswersTwice),

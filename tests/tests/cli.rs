@@ -6,7 +6,9 @@ use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
-use tests::{Deadline, EmptyFiles, Outcome, Process, Stage, Tree, difference, free_port, sameseed_binary};
+use tests::{
+    Deadline, EmptyFiles, Outcome, Process, Stage, Tree, TreeFile, difference, free_port, noise, sameseed_binary,
+};
 
 /// Far more than any step here takes.
 const LIMIT_S: u64 = 60;
@@ -172,6 +174,8 @@ fn what_cannot_be_done_is_one_line_and_an_exit_code() -> Outcome {
             "t.torrent --bind 127.0.0.1 --listen-port BUSY --dir get",
             "t.torrent --bind 127.0.0.1 --listen-port BUSY-BUSY --dir get",
             "t.torrent --log-file missing/log --dir get",
+            "t.torrent --select-file 2 --dir get",
+            "t.torrent --select-file 1-9 --dir get",
             "tracker --listen 127.0.0.1:BUSY",
             "create missing",
             "create hollow",
@@ -265,6 +269,99 @@ fn two_programs_meet_at_the_tracker_and_share() -> Outcome {
         })?;
     }
     Ok(())
+}
+
+/// Three files whose borders lie within pieces of 64 KiB, an empty one, and a folder.
+fn bordering() -> Tree {
+    let file = |path: &[&str], seed, len| TreeFile {
+        path: path.iter().map(|name| name.to_string()).collect(),
+        bytes: noise(seed, len),
+    };
+    let files = vec![
+        file(&["a.bin"], 1, 700_001),
+        file(&["b", "b.bin"], 2, 500_003),
+        file(&["c.empty"], 3, 0),
+        file(&["d.bin"], 4, 900_007),
+    ];
+    Tree { name: "bordering".into(), files }
+}
+
+fn part_files(dir: &Path) -> Outcome<Vec<PathBuf>> {
+    let entries: Result<Vec<_>, _> = std::fs::read_dir(dir)?.collect();
+    let paths = entries?.into_iter().map(|entry| entry.path());
+    Ok(paths.filter(|path| path.extension().is_some_and(|extension| extension == "parts")).collect())
+}
+
+#[test]
+fn only_selected_files_are_fetched_and_the_rest_later_without_a_byte_lost() -> Outcome {
+    Stage::run("cli-select", LIMIT_S, |stage| {
+        let tree = bordering();
+        let torrent = create(stage, &tree, &["--piece-length", "64K"])?;
+        let mut seed = Run::start(&stage.path(""), &torrent, "--dir full --seed --listen-port 0")?;
+        let port = port_of(&seed.named("started")?)?;
+        let get = stage.folder("get")?;
+        let path = |i: usize| tree.path_in(&get, &tree.files[i]);
+        // The user's own file stands where one of the torrent could.
+        std::fs::create_dir_all(path(3).parent().ok_or("a folder")?)?;
+        std::fs::write(path(3), "mine")?;
+
+        let options = format!("--dir get --listen-port 0 --peer 127.0.0.1:{port}");
+        let mut leech = Run::start(&stage.path(""), &torrent, &format!("{options} --select-file 2-3 --sequential"))?;
+        leech.named("complete")?;
+        let mut last = Value::Null;
+        while let Ok(line) = leech.event(|_| true) {
+            last = if line["event"] == "status" { line } else { last };
+        }
+        assert_eq!(leech.end(10)?, 0);
+        if last != Value::Null {
+            assert_eq!((last["left_bytes"].as_u64(), last["state"].as_str()), (Some(0), Some("seeding")));
+            assert!(last["wanted_bytes"].as_u64() < last["total_bytes"].as_u64());
+        }
+        assert!(!path(0).exists(), "a file that is not selected is not made");
+        assert_eq!(std::fs::read(path(1))?, tree.files[1].bytes);
+        assert_eq!(std::fs::read(path(2))?, b"");
+        assert_eq!(std::fs::read(path(3))?, b"mine");
+        assert_eq!(part_files(&get)?.len(), 1, "what lies beyond the borders waits there");
+
+        // The same again finds everything: also what stands in the part file.
+        let again = output(&stage.path(""), "t.torrent --dir get --bind 127.0.0.1 --select-file 2,3 --json")?;
+        expect(&again, 0)?;
+        assert!(String::from_utf8_lossy(&again.stdout).contains(r#""event":"complete","downloaded":false"#));
+
+        let mut rest = Run::start(&stage.path(""), &torrent, &options)?;
+        assert_eq!(rest.named("checked")?["have_pieces"], leech_pieces(&tree), "border pieces are found");
+        rest.named("complete")?;
+        assert_eq!(rest.end(10)?, 0);
+        assert_eq!(difference(&tree, &get, EmptyFiles::Made), None);
+        assert_eq!(part_files(&get)?, Vec::<PathBuf>::new(), "nothing is left of it");
+        Ok(())
+    })
+}
+
+/// Pieces of 64 KiB that the second file of `bordering` touches.
+fn leech_pieces(tree: &Tree) -> usize {
+    let (start, len) = (tree.files[0].bytes.len(), tree.files[1].bytes.len());
+    (start + len - 1) / 65_536 - start / 65_536 + 1
+}
+
+#[test]
+fn the_files_of_a_torrent_are_listed_with_their_numbers() -> Outcome {
+    Stage::run("cli-show-files", LIMIT_S, |stage| {
+        create(stage, &bordering(), &[])?;
+        let shown = output(&stage.path(""), "--show-files t.torrent")?;
+        expect(&shown, 0)?;
+        insta::assert_snapshot!(String::from_utf8(shown.stdout)?, @r"
+        1  bordering/a.bin  (684 KiB)
+        2  bordering/b/b.bin  (488 KiB)
+        3  bordering/c.empty  (0 B)
+        4  bordering/d.bin  (879 KiB)
+        ");
+        let json = output(&stage.path(""), "-S t.torrent --json")?;
+        let first = String::from_utf8(json.stdout)?.lines().next().unwrap_or_default().to_owned();
+        assert_eq!(first, r#"{"index":1,"path":"bordering/a.bin","bytes":700001}"#);
+        assert!(!stage.path("bordering").exists(), "nothing is made");
+        Ok(())
+    })
 }
 
 #[test]

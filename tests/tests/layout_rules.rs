@@ -22,7 +22,11 @@ const FLOORS: &[(&str, Neighbours, &[&str])] = &[
     ("0", Known, &["time", "rng", "id", "bitfield", "fault", "hash"]),
     ("1, ground", Strangers, &["bencode", "layout"]),
     ("1, formats", Strangers, &["metainfo", "wire", "tracker", "resume"]),
-    ("2", Known, &["event", "action", "config", "view", "block", "tx", "timers", "rate", "limiter", "ledger"]),
+    (
+        "2",
+        Known,
+        &["event", "action", "config", "view", "block", "selection", "tx", "timers", "rate", "limiter", "ledger"],
+    ),
     ("3", Strangers, &["pieces", "picker", "pipeline", "choker", "blame", "candidates", "bans", "announce"]),
     ("4", Strangers, &["peer"]),
     ("5", Strangers, &["torrent"]),

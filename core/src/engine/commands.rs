@@ -17,6 +17,14 @@ impl Engine {
             Command::SetLimits { torrent: Some(id), limits } => {
                 self.tell(id, |t, shared| t.set_limits(now, shared, limits))
             }
+            Command::SetPriorities { torrent, files } => {
+                self.ask(torrent, |t, shared| t.set_priorities(now, shared, &files));
+            }
+            Command::SetSequential { torrent, sequential } => self.tell(torrent, |t, _| t.set_sequential(sequential)),
+            Command::Await { torrent, reader, file, bytes } => {
+                self.ask(torrent, |t, shared| t.await_bytes(now, shared, reader, file, bytes));
+            }
+            Command::EndAwait { torrent, reader } => self.tell(torrent, |t, _| t.end_await(reader)),
             Command::Pause { torrent: None } => self.tell_all(|t, shared| t.pause(now, shared)),
             Command::Pause { torrent: Some(id) } => self.tell(id, |t, shared| t.pause(now, shared)),
             Command::Resume { torrent: None } => self.tell_all(|t, shared| t.resume(now, shared)),
@@ -46,9 +54,11 @@ impl Engine {
     fn add(&mut self, now: Instant, add: AddTorrent) {
         let (id, info_hash) = (add.torrent, add.metainfo.info_hash);
         assert!(!self.torrents.contains_key(&id), "the application numbers each torrent once");
+        let file_count = add.metainfo.layout.files().len();
         let why = match self.by_hash.get(&info_hash) {
             _ if self.stopping => Some(Refusal::Stopping),
             Some(there) => Some(Refusal::AlreadyThere(*there)),
+            None if add.priorities.iter().any(|(file, _)| file.0 as usize >= file_count) => Some(Refusal::NoSuchFile),
             None => None,
         };
         if let Some(why) = why {

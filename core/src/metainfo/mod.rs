@@ -13,6 +13,7 @@ pub use names::NameRules;
 
 use crate::id::{Digest, InfoHash, PieceIndex};
 use crate::layout::Layout;
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -40,6 +41,9 @@ pub const MAX_WEB_SEEDS: usize = 500;
 /// Longest URL that is kept, in bytes. Servers refuse longer ones (RFC 9110 asks for at least 8,000). Web seeds may need it; a tracker's has a limit of its
 /// own, [`tracker::url::MAX_URL_BYTES`](crate::tracker::url::MAX_URL_BYTES).
 pub const MAX_URL_BYTES: usize = 8000;
+
+/// What of a torrent's name goes into the name of its part file, in bytes: 255 in all is what common file systems hold.
+const MAX_PARTS_NAME_BYTES: usize = 200;
 
 /// A parsed torrent file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,6 +96,13 @@ impl Metainfo {
     /// [`MetainfoError`], which names the key and the reason.
     pub fn parse_with(torrent: &[u8], rules: NameRules) -> Result<Self, MetainfoError> {
         parse::parse(torrent, rules)
+    }
+
+    /// What the torrent's part file is called: hidden, told apart by the info-hash, and no longer than any system bears.
+    pub fn parts_name(&self) -> String {
+        let end = (0..=self.name.len().min(MAX_PARTS_NAME_BYTES)).rev().find(|end| self.name.is_char_boundary(*end));
+        let hash = self.info_hash.to_hex();
+        format!(".{}.{}.parts", &self.name[..end.unwrap_or(0)], &hash[..8])
     }
 
     /// What the piece must hash to.

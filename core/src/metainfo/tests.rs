@@ -77,6 +77,16 @@ fn transcript(torrent: &Metainfo) -> String {
 }
 
 #[test]
+fn the_part_files_name_is_hidden_and_fits_every_file_system() {
+    let torrent = b"d4:infod6:lengthi3e4:name5:a.txt12:piece lengthi16384e6:pieces20:aaaaaaaaaaaaaaaaaaaaee";
+    let mut metainfo = Metainfo::parse(torrent).unwrap();
+    metainfo.info_hash = InfoHash::V1([0xab; 20]);
+    assert_eq!(metainfo.parts_name(), ".a.txt.abababab.parts");
+    metainfo.name = "ü".repeat(127);
+    assert!(metainfo.parts_name().starts_with(".ü") && metainfo.parts_name().len() == 216);
+}
+
+#[test]
 fn a_typical_torrent_is_read_in_full() {
     let pad = Tree::dict([("attr", "p".into()), ("length", 6384.into()), ("path", strings(&[".pad", "6384"]))]);
     let files =

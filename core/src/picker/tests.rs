@@ -3,7 +3,7 @@
 use super::*;
 use crate::engine::tests::breaches::check_breaches;
 use crate::rng::{Rng, Stream};
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 fn rng() -> Rng {
@@ -21,13 +21,17 @@ enum Op {
     SeedComes,
     SeedGoes,
     Remove(u32),
-    Insert(u32),
-    Pick { peer: usize, refused: Bits, rarest: bool },
+    Insert(u32, Priority),
+    Pick { peer: usize, refused: Bits, order: Order, above: Option<Priority> },
     PickForSeed { refused: Bits },
 }
 
 fn op() -> impl Strategy<Value = Op> {
     let few = || prop_oneof![3 => Just(0), 1 => any::<Bits>(), 1 => Just(Bits::MAX)];
+    let priority =
+        || prop_oneof![Just(Priority::Skip), Just(Priority::Low), Just(Priority::Normal), Just(Priority::High)];
+    let order = prop_oneof![3 => Just(Order::Rarest), 1 => Just(Order::Any), 1 => Just(Order::Sequential)];
+    let above = proptest::option::weighted(0.2, priority());
     prop_oneof![
         3 => any::<Bits>().prop_map(Op::PeerComes),
         3 => (any::<usize>(), any::<u32>()).prop_map(|(peer, piece)| Op::PeerHas(peer, piece)),
@@ -35,8 +39,9 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::SeedComes),
         1 => Just(Op::SeedGoes),
         4 => any::<u32>().prop_map(Op::Remove),
-        2 => any::<u32>().prop_map(Op::Insert),
-        4 => (any::<usize>(), few(), any::<bool>()).prop_map(|(peer, refused, rarest)| Op::Pick { peer, refused, rarest }),
+        2 => (any::<u32>(), priority()).prop_map(|(piece, priority)| Op::Insert(piece, priority)),
+        4 => (any::<usize>(), few(), order, above)
+            .prop_map(|(peer, refused, order, above)| Op::Pick { peer, refused, order, above }),
         2 => few().prop_map(|refused| Op::PickForSeed { refused }),
     ]
 }
@@ -46,7 +51,7 @@ fn op() -> impl Strategy<Value = Op> {
 struct Swarm {
     peers: Vec<Bitfield>,
     seeds: u32,
-    missing: BTreeSet<u32>,
+    missing: BTreeMap<u32, Priority>,
 }
 
 impl Swarm {
@@ -54,26 +59,34 @@ impl Swarm {
         self.seeds + self.peers.iter().filter(|peer| peer.get(PieceIndex(piece))).count() as u32
     }
 
-    /// Which pieces may be picked, and the least availability among them.
-    fn choice(&self, peer: &Bitfield, refused: Bits) -> (BTreeSet<u32>, Option<u32>) {
-        let fits = |piece: &u32| peer.get(PieceIndex(*piece)) && !bit(refused, *piece);
-        let choice: BTreeSet<u32> = self.missing.iter().copied().filter(fits).collect();
-        let least = choice.iter().map(|piece| self.availability(*piece)).min();
-        (choice, least)
-    }
-
-    fn check_pick(&self, picker: &Picker, rng: &mut Rng, peer: &Bitfield, refused: Bits, rarest: bool) {
-        let allowed = |piece: PieceIndex| !bit(refused, piece.0);
-        let picked = if rarest { picker.pick_rarest(peer, rng, allowed) } else { picker.pick_any(peer, rng, allowed) };
-        let (choice, least) = self.choice(peer, refused);
+    fn check_pick(
+        &self,
+        picker: &Picker,
+        rng: &mut Rng,
+        peer: &Bitfield,
+        refused: Bits,
+        (order, above): (Order, Option<Priority>),
+    ) {
+        let picked = picker.pick(peer, order, above, rng, |piece| !bit(refused, piece.0));
+        let fits = |(piece, priority): &(&u32, &Priority)| {
+            peer.get(PieceIndex(**piece)) && !bit(refused, **piece) && above.is_none_or(|above| **priority > above)
+        };
+        let urgency = self.missing.iter().filter(fits).map(|(_, priority)| *priority).max();
+        let choice = self.missing.iter().filter(fits).filter(|(_, priority)| Some(**priority) == urgency);
+        let choice: BTreeSet<u32> = choice.map(|(piece, _)| *piece).collect();
         let Some(picked) = picked else {
             assert!(choice.is_empty(), "one of {choice:?} could be picked");
             return;
         };
         assert!(choice.contains(&picked.0), "{picked:?} is picked and not among {choice:?}");
-        // Of more pieces than are looked at, the rarest may be one that was not.
-        if rarest && (peer.len() as usize) < SCAN_LIMIT {
-            assert_eq!(Some(self.availability(picked.0)), least, "a rarer piece than {picked:?} exists");
+        match order {
+            // Of more pieces than are looked at, the rarest may be one that was not.
+            Order::Rarest if (peer.len() as usize) < SCAN_LIMIT => {
+                let least = choice.iter().map(|piece| self.availability(*piece)).min();
+                assert_eq!(Some(self.availability(picked.0)), least, "a rarer piece than {picked:?} exists");
+            }
+            Order::Sequential => assert_eq!(choice.first(), Some(&picked.0), "an earlier piece exists"),
+            _ => {}
         }
     }
 }
@@ -89,7 +102,7 @@ proptest! {
         ops in proptest::collection::vec(op(), 0..100),
     ) {
         let (mut picker, mut rng) = (Picker::new(pieces), rng());
-        let mut swarm = Swarm { missing: (0..pieces).collect(), ..Swarm::default() };
+        let mut swarm = Swarm { missing: (0..pieces).map(|piece| (piece, Priority::Normal)).collect(), ..Swarm::default() };
         for op in ops {
             let which = |n: usize| n % swarm.peers.len().max(1);
             match op {
@@ -121,24 +134,27 @@ proptest! {
                     picker.remove(PieceIndex(piece % pieces));
                     swarm.missing.remove(&(piece % pieces));
                 }
-                Op::Insert(piece) => {
-                    picker.insert(PieceIndex(piece % pieces));
-                    swarm.missing.insert(piece % pieces);
+                Op::Insert(piece, priority) => {
+                    picker.insert(PieceIndex(piece % pieces), priority);
+                    swarm.missing.remove(&(piece % pieces));
+                    if priority != Priority::Skip {
+                        swarm.missing.insert(piece % pieces, priority);
+                    }
                 }
-                Op::Pick { peer, refused, rarest } if !swarm.peers.is_empty() => {
-                    swarm.check_pick(&picker, &mut rng, &swarm.peers[which(peer)], refused, rarest);
+                Op::Pick { peer, refused, order, above } if !swarm.peers.is_empty() => {
+                    swarm.check_pick(&picker, &mut rng, &swarm.peers[which(peer)], refused, (order, above));
                 }
                 Op::PickForSeed { refused } if swarm.seeds > 0 => {
-                    swarm.check_pick(&picker, &mut rng, &Bitfield::full(pieces), refused, true);
+                    swarm.check_pick(&picker, &mut rng, &Bitfield::full(pieces), refused, (Order::Rarest, None));
                 }
                 _ => {}
             }
             picker.check_invariants();
-            let reachable = swarm.missing.iter().filter(|piece| swarm.availability(**piece) > 0).count();
+            let reachable = swarm.missing.keys().filter(|piece| swarm.availability(**piece) > 0).count();
             prop_assert_eq!(picker.missing_count() as usize, swarm.missing.len());
             prop_assert_eq!(picker.reachable_count() as usize, reachable);
             for piece in 0..pieces {
-                prop_assert_eq!(picker.is_missing(PieceIndex(piece)), swarm.missing.contains(&piece));
+                prop_assert_eq!(picker.priority_of(PieceIndex(piece)), swarm.missing.get(&piece).copied());
                 prop_assert_eq!(picker.availability(PieceIndex(piece)), swarm.availability(piece));
             }
         }
@@ -150,8 +166,9 @@ fn peers_with_the_same_view_begin_at_different_pieces() {
     let (mut picker, mut rng) = (Picker::new(40), rng());
     (0..40).for_each(|piece| picker.peer_has(PieceIndex(piece)));
     let peer = Bitfield::full(40);
-    let rarest: BTreeSet<_> = (0..400).filter_map(|_| picker.pick_rarest(&peer, &mut rng, |_| true)).collect();
-    let any: BTreeSet<_> = (0..400).filter_map(|_| picker.pick_any(&peer, &mut rng, |_| true)).collect();
+    let rarest: BTreeSet<_> =
+        (0..400).filter_map(|_| picker.pick(&peer, Order::Rarest, None, &mut rng, |_| true)).collect();
+    let any: BTreeSet<_> = (0..400).filter_map(|_| picker.pick(&peer, Order::Any, None, &mut rng, |_| true)).collect();
     assert!(rarest.len() > 35 && any.len() > 35, "{} and {} of 40", rarest.len(), any.len());
 }
 
@@ -164,8 +181,8 @@ fn a_peer_with_one_common_piece_among_many_rare_ones_is_served() {
         picker.peer_has(piece);
     }
     picker.peer_has(PieceIndex(4321));
-    assert_eq!(picker.pick_rarest(&peer, &mut rng(), |_| true), Some(PieceIndex(4321)));
-    assert_eq!(picker.pick_any(&peer, &mut rng(), |_| true), Some(PieceIndex(4321)));
+    assert_eq!(picker.pick(&peer, Order::Rarest, None, &mut rng(), |_| true), Some(PieceIndex(4321)));
+    assert_eq!(picker.pick(&peer, Order::Any, None, &mut rng(), |_| true), Some(PieceIndex(4321)));
 }
 
 #[test]
@@ -183,8 +200,9 @@ fn each_law_is_seen_to_be_broken() {
         &[
             ("a missing piece knows its place in the row", |picker| picker.place[0] += 1),
             ("a missing piece stands in its bucket", |picker| picker.availability[0] += 1),
-            ("the buckets cover the row", |picker| picker.bucket_end[1] -= 1),
-            ("the row holds all missing pieces", |picker| _ = picker.taken.clear(PieceIndex(5))),
+            ("the buckets cover the row", |picker| picker.rows[1].bucket_end[1] -= 1),
+            ("the set holds what stands in the row", |picker| _ = picker.rows[1].standing.clear(PieceIndex(0))),
+            ("a missing piece stands in one row, once", |picker| _ = picker.rows[0].standing.set(PieceIndex(5))),
         ],
     );
 }

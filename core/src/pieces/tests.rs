@@ -520,7 +520,10 @@ fn each_law_is_seen_to_be_broken() {
             ("who sent a block is known while it is here", |pieces| _ = open(pieces).senders.pop()),
             ("who waits has an operation", |pieces| open(pieces).operations = 0),
             ("bytes had equal a recount", |pieces| pieces.have_bytes += 1),
+            ("of what is had nothing more is wanted", |pieces| _ = pieces.settled.clear(PieceIndex(2))),
+            ("bytes lacking equal a recount", |pieces| pieces.lacking_bytes += 1),
             ("no piece is open and had", |pieces| {
+                pieces.set_wanted(FIRST, false);
                 pieces.have.set(FIRST);
                 pieces.have_bytes += u64::from(4 * BLOCK_LEN);
             }),

@@ -2,13 +2,17 @@
 //!
 //! Pieces are hashed in parallel, a bounded number at a time. A piece of which a file is missing or short is not even read.
 
+use super::parts::Ranges;
 use super::{Purpose, Shared, Torrent};
 use crate::action::{FileStat, Notice, Operation};
 use crate::event::Hashed;
 use crate::fault::{DiskFault, DiskFaultKind};
 use crate::id::{FileIndex, PieceIndex};
+use crate::selection::Priority;
 use crate::time::Instant;
-use alloc::collections::BTreeSet;
+use crate::view::TorrentState;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec;
 use alloc::vec::Vec;
 
 /// How far the check is.
@@ -23,9 +27,12 @@ pub(super) struct Check {
     /// Pieces read and hashed, and their bytes.
     hashed: u32,
     hashed_bytes: u64,
-    /// Truncations and preparations that must end before the torrent runs.
+    /// Truncations, preparations and removals that must end before the torrent runs.
     preparing: u32,
-    all_files_exist: bool,
+    /// A preparation failed; it is tried again when the disk is.
+    unprepared: bool,
+    /// Where else a piece that is being hashed may stand.
+    elsewhere: BTreeMap<PieceIndex, Ranges>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,6 +74,21 @@ impl Check {
     /// Whether operations are under way.
     pub(super) fn is_busy(&self) -> bool {
         self.stage == Stage::Looking || self.under_way + self.preparing > 0
+    }
+
+    /// Whether all pieces were looked at.
+    pub(super) fn has_looked(&self) -> bool {
+        matches!(self.stage, Stage::Preparing | Stage::Over)
+    }
+
+    /// Whether nothing is being prepared, nor must be.
+    pub(super) fn is_prepared(&self) -> bool {
+        self.preparing == 0 && !self.unprepared
+    }
+
+    /// A preparation begins.
+    pub(super) fn note_preparing(&mut self) {
+        self.preparing += 1;
     }
 
     /// Pieces being hashed, and preparations.
@@ -112,9 +134,8 @@ impl Torrent {
         stat: Result<Vec<Option<FileStat>>, DiskFault>,
     ) {
         match stat {
-            Ok(files) => {
-                let wanted = self.metainfo.layout.files().iter().filter(|file| !file.pad).count();
-                self.check.all_files_exist = files.iter().flatten().count() >= wanted;
+            Ok(mut files) => {
+                self.parts.exists = self.split_parts_off(&mut files).is_some();
                 self.check.files = files;
                 self.check.stage = Stage::Hashing;
                 self.settle(now, shared);
@@ -131,31 +152,61 @@ impl Torrent {
         while self.check.next < total && (self.check.under_way as usize) < shared.config.check_parallelism {
             let piece = PieceIndex(self.check.next);
             self.check.next += 1;
-            if self.pieces.have().get(piece) || !self.might_be_on_disk(piece) {
+            if self.pieces.have().get(piece) {
                 continue;
             }
-            let known = self.checkpoints.knows(&self.metainfo.layout, piece, &self.check.files);
-            if known == Some(true) {
-                self.pieces.set_have(piece);
-                self.picker.remove(piece);
-            } else if known.is_none() {
-                self.check.under_way += 1;
-                let (torrent, len) = (self.id, self.metainfo.layout.len_of(piece));
-                let operation = Operation::Hash { torrent, piece, begin: 0, len, hash: Default::default(), last: true };
-                shared.submit(self.id, Purpose::Check(piece), operation);
+            let mut places = self.places_on_disk(piece).into_iter();
+            let Some(first) = places.next() else { continue };
+            match self.checkpoints.knows(&self.metainfo.layout, piece, &self.check.files) {
+                // It stands in the files: of what stands in the part file nothing is claimed.
+                Some(true) if first.is_empty() => {
+                    self.place(shared, piece, first);
+                    self.pieces.set_have(piece);
+                    self.picker.remove(piece);
+                    continue;
+                }
+                Some(false) if !self.may_stand_aside(piece) => continue,
+                _ => {}
             }
+            if let Some(second) = places.next() {
+                self.check.elsewhere.insert(piece, second);
+            }
+            self.check.under_way += 1;
+            self.check_at(shared, piece, first);
         }
         if self.check.next == total && self.check.under_way == 0 {
             self.checked(now, shared);
         }
     }
 
-    fn might_be_on_disk(&self, piece: PieceIndex) -> bool {
-        let layout = &self.metainfo.layout;
-        layout.spans(piece, 0, layout.len_of(piece)).all(|span| {
-            let file = self.check.files.get(span.file.0 as usize).copied().flatten();
-            span.pad || file.is_some_and(|file| file.len >= span.offset + span.len)
-        })
+    /// Whether something of a piece may stand in the part file, whatever the files look like: only what crosses from one file into another.
+    fn may_stand_aside(&self, piece: PieceIndex) -> bool {
+        self.parts.exists && self.ranges(piece, |_, _| true).len() > 1
+    }
+
+    fn check_at(&mut self, shared: &mut Shared, piece: PieceIndex, in_parts: Ranges) {
+        self.place(shared, piece, in_parts);
+        let (torrent, len) = (self.id, self.metainfo.layout.len_of(piece));
+        let operation = Operation::Hash { torrent, piece, begin: 0, len, hash: Default::default(), last: true };
+        shared.submit(self.id, Purpose::Check(piece), operation);
+    }
+
+    /// Where a piece might stand, told by what of it would be in the part file: in the files as far as they reach, or in those of them that are
+    /// selected. Not in the part file alone: it holds what lies beside files, and may seem as long as the torrent.
+    fn places_on_disk(&self, piece: PieceIndex) -> Vec<Ranges> {
+        let reaches =
+            |file: usize, end: u64| self.check.files.get(file).copied().flatten().is_some_and(|f| f.len >= end);
+        let beyond = self.ranges(piece, |file, end| !reaches(file, end));
+        if !self.parts.exists || beyond.is_empty() && self.selection.is_usual() {
+            return if beyond.is_empty() { vec![beyond] } else { Vec::new() };
+        }
+        let skipped =
+            self.ranges(piece, |file, end| !reaches(file, end) || self.selection.of_index(file) == Priority::Skip);
+        let all = self.ranges(piece, |_, _| true);
+        let mut places = vec![beyond, skipped];
+        places.dedup();
+        places.retain(|place| *place != all || all.is_empty());
+        places
     }
 
     pub(super) fn handle_checked(
@@ -165,44 +216,96 @@ impl Torrent {
         piece: PieceIndex,
         hash: Result<Hashed, DiskFault>,
     ) {
-        self.check.under_way -= 1;
-        self.check.hashed += 1;
-        self.check.hashed_bytes += u64::from(self.metainfo.layout.len_of(piece));
+        let elsewhere = self.check.elsewhere.remove(&piece);
         match hash {
             Ok(Hashed::Finished(digest)) if digest == self.metainfo.digest_of(piece) => {
                 self.pieces.set_have(piece);
                 self.picker.remove(piece);
             }
             // A file that shrank or went away since the look is simply not there.
-            Ok(_) => {}
-            Err(DiskFault { kind: DiskFaultKind::NotFound | DiskFaultKind::Short, .. }) => {}
+            Ok(_) | Err(DiskFault { kind: DiskFaultKind::NotFound | DiskFaultKind::Short, .. }) => {
+                if let Some(second) = elsewhere.filter(|_| !self.is_leaving()) {
+                    self.check_at(shared, piece, second);
+                    return;
+                }
+            }
             Err(fault) => self.troubled(now, shared, fault),
         }
+        self.check.under_way -= 1;
+        self.check.hashed += 1;
+        self.check.hashed_bytes += u64::from(self.metainfo.layout.len_of(piece));
         self.settle(now, shared);
     }
 
     /// All pieces were looked at.
     fn checked(&mut self, now: Instant, shared: &mut Shared) {
+        self.check.stage = Stage::Preparing;
         shared.notify(Notice::Checked { torrent: self.id, have: self.pieces.have().count() });
-        // Nothing to write: also a read-only folder can be seeded from.
-        let as_it_should = self.pieces.is_complete() && self.check.all_files_exist && self.oversized_files().is_empty();
-        if self.check_only || as_it_should {
+        if self.check_only {
             return self.check_over(now, shared);
         }
-        self.check.stage = Stage::Preparing;
-        for (file, len) in self.oversized_files() {
+        self.drop_unused_parts(shared);
+        // Nothing to write: also a read-only folder can be seeded from.
+        let as_it_should = self.pieces.is_finished() && self.all_files_exist() && self.oversized_files().is_empty();
+        if self.check.preparing == 0 && as_it_should {
+            return self.check_over(now, shared);
+        }
+        let files = self.selected_files();
+        self.prepare(shared, files);
+    }
+
+    /// Whether every file that is wanted was there at the look.
+    fn all_files_exist(&self) -> bool {
+        let both = self.metainfo.layout.files().iter().zip(&self.check.files);
+        both.enumerate().all(|(i, (file, stat))| file.pad || stat.is_some() || !self.is_selected(FileIndex(i as u32)))
+    }
+
+    fn selected_files(&self) -> Vec<FileIndex> {
+        let files = (0..self.metainfo.layout.files().len() as u32).map(FileIndex);
+        files.filter(|file| self.is_selected(*file)).collect()
+    }
+
+    /// Files are selected that were not before.
+    pub(super) fn prepare_added(&mut self, shared: &mut Shared, files: Vec<FileIndex>) {
+        if !self.check.has_looked() || files.is_empty() {
+            return;
+        }
+        if self.is_running() || self.state == TorrentState::Checking && !self.life.has_errands() {
+            self.prepare(shared, files);
+        } else {
+            // An errand has the disk for itself, and who is paused leaves it alone.
+            self.check.unprepared = true;
+        }
+    }
+
+    /// The disk works again, or the torrent goes on.
+    pub(super) fn prepare_again(&mut self, shared: &mut Shared) {
+        if core::mem::take(&mut self.check.unprepared) {
+            let files = self.selected_files();
+            self.prepare(shared, files);
+        }
+    }
+
+    /// Cuts what is too long, and makes folders and empty files.
+    fn prepare(&mut self, shared: &mut Shared, files: Vec<FileIndex>) {
+        let is_empty = |file: &FileIndex| self.metainfo.layout.files().get(file.0 as usize).is_some_and(|f| f.len == 0);
+        let made: Vec<FileIndex> = files.iter().copied().filter(is_empty).collect();
+        self.note_prepared(made.into_iter());
+        for (file, len) in self.oversized_files().into_iter().filter(|(file, _)| files.contains(file)) {
+            self.note_prepared([file].into_iter());
             self.check.preparing += 1;
             let operation = Operation::Truncate { torrent: self.id, file, len };
             shared.submit(self.id, Purpose::Truncate, operation);
         }
         self.check.preparing += 1;
-        shared.submit(self.id, Purpose::Prepare, Operation::Prepare { torrent: self.id });
+        shared.submit(self.id, Purpose::Prepare, Operation::Prepare { torrent: self.id, files });
     }
 
     fn oversized_files(&self) -> Vec<(FileIndex, u64)> {
         let layout = self.metainfo.layout.files().iter();
         let both = layout.zip(&self.check.files).enumerate();
-        both.filter(|(_, (file, stat))| !file.pad && stat.is_some_and(|stat| stat.len > file.len))
+        both.filter(|(i, _)| self.is_selected(FileIndex(*i as u32)))
+            .filter(|(_, (file, stat))| !file.pad && stat.is_some_and(|stat| stat.len > file.len))
             .map(|(i, (file, _))| (FileIndex(i as u32), file.len))
             .collect()
     }
@@ -210,22 +313,33 @@ impl Torrent {
     pub(super) fn handle_prepared(&mut self, now: Instant, shared: &mut Shared, result: Result<(), DiskFault>) {
         self.check.preparing -= 1;
         if let Err(fault) = result {
+            // A check prepares everything again when it begins anew.
+            self.check.unprepared = self.check.is_over();
             self.troubled(now, shared, fault);
         }
         if self.check.preparing == 0 && self.trouble.is_none() {
-            self.check_over(now, shared);
+            if self.check.stage == Stage::Preparing {
+                return self.check_over(now, shared);
+            }
+            self.settle(now, shared);
+            self.finish_when_complete(shared);
         } else {
             self.settle(now, shared);
         }
+    }
+
+    pub(super) fn is_selected(&self, file: FileIndex) -> bool {
+        self.selection.of_file(file) != Priority::Skip
     }
 
     /// The torrent may run, and make checkpoints: what was found, hashed and prepared is the first that they tell of.
     fn check_over(&mut self, now: Instant, shared: &mut Shared) {
         self.check.stage = Stage::Over;
         if !self.check_only && !self.life.is_removal() {
-            let (found, hashed_bytes) = (core::mem::take(&mut self.check.files), self.check.hashed_bytes);
+            let (found, hashed_bytes) = (self.check.files.clone(), self.check.hashed_bytes);
             let layout = self.metainfo.layout.files().iter();
-            let prepared = layout.zip(&found).enumerate().filter(|(_, (file, stat))| match stat {
+            let selected = layout.zip(&found).enumerate().filter(|(i, _)| self.is_selected(FileIndex(*i as u32)));
+            let prepared = selected.filter(|(_, (file, stat))| match stat {
                 Some(stat) => stat.len > file.len,
                 None => file.len == 0 && !file.pad,
             });

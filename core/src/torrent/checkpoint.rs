@@ -2,7 +2,8 @@
 //!
 //! One at a time, in three steps: `Sync`, then `Stat`, then `SaveResume`. What was had when the sync began is claimed, with the sizes and
 //! mtimes found after it; a change that comes later changes an mtime, and the next start hashes that file. Of files that changed without our
-//! doing, or whose sync failed, nothing is claimed any more. A checkpoint that fails is tried again; the torrent never waits for it.
+//! doing, or whose sync failed, nothing is claimed any more; nor is a piece while something of it stands in the part file. A checkpoint that
+//! fails is tried again; the torrent never waits for it.
 
 use super::{Purpose, Shared, Torrent};
 use crate::action::{FileStat, Notice, Operation};
@@ -177,6 +178,13 @@ impl Checkpoints {
         }
     }
 
+    /// Something is missing again.
+    pub(super) fn reopened(&mut self, now: Instant) {
+        self.before.seeding_s += self.complete_since.take().map_or(0, |since| now.since(since).as_secs());
+        self.before.completed_unix_s = 0;
+        self.unsaved.since.get_or_insert(now);
+    }
+
     fn is_saved(&self) -> bool {
         self.step.is_none() && self.unsaved.since.is_none() && self.unsaved.totals_since.is_none()
     }
@@ -227,13 +235,32 @@ impl Torrent {
             points.verified(now, hashed_bytes);
         }
         points.looked = found;
-        points.changed = [prepared, BTreeSet::new()];
+        points.changed[0].extend(prepared);
     }
 
-    /// Something is about to be written to the files of this range, or was: a change of theirs is ours.
+    /// Something is about to be written to this range, or was: a change of its files is ours.
     pub(super) fn note_written(&mut self, piece: PieceIndex, begin: u32, len: u32) {
+        let spans = self.metainfo.layout.placed_spans(piece, begin, len, self.parts.of(piece));
+        let files = spans.filter(|(span, aside)| !span.pad && aside.is_none()).map(|(span, _)| span.file);
+        self.checkpoints.changed[1].extend(files);
+    }
+
+    /// These files are about to be made or cut.
+    pub(super) fn note_prepared(&mut self, files: impl Iterator<Item = FileIndex>) {
+        self.checkpoints.changed[1].extend(files);
+    }
+
+    /// The same for the files of a range, wherever it stands so far.
+    pub(super) fn note_files_written(&mut self, piece: PieceIndex, begin: u32, len: u32) {
         let files = self.metainfo.layout.spans(piece, begin, len).filter(|span| !span.pad).map(|span| span.file);
         self.checkpoints.changed[1].extend(files);
+    }
+
+    /// What is had and stands in the files, all of it: what may be claimed once it is safe.
+    fn claims(&self) -> Bitfield {
+        let mut claims = self.pieces.have().clone();
+        self.parts.placed().for_each(|piece| _ = claims.clear(piece));
+        claims
     }
 
     /// What was not yet safe may be lost without a word: after a sync has failed, the next one says nothing about what came before.
@@ -284,6 +311,10 @@ impl Torrent {
         if !points.on || points.step.is_some() || self.life.has_errands() {
             return None;
         }
+        // Until files that are being made or cut look as they will.
+        if self.check.under_way().1 > 0 {
+            return None;
+        }
         // The last one, or the last for a while: at once, but not before the last write.
         let is_writing = || self.pieces.iter_open().any(|(_, open)| !open.is_quiet());
         let since = points.unsaved.since.or(points.unsaved.totals_since);
@@ -312,8 +343,8 @@ impl Torrent {
             let (have, files) = (points.data.have.clone(), points.data.files.clone());
             return self.save_resume(now, shared, have, files);
         }
-        points.step = Some(Step::Sync);
-        points.claims = self.pieces.have().clone();
+        self.checkpoints.step = Some(Step::Sync);
+        self.checkpoints.claims = self.claims();
         shared.submit(self.id, Purpose::Checkpoint(Step::Sync), Operation::Sync { torrent: self.id });
     }
 
@@ -349,11 +380,12 @@ impl Torrent {
         stat: Result<Vec<Option<FileStat>>, DiskFault>,
     ) {
         self.checkpoints.step = None;
-        let found = match stat {
+        let mut found = match stat {
             Ok(found) if self.checkpoints.on => found,
             Ok(_) => return,
             Err(fault) => return self.checkpoint_failed(now, shared, fault),
         };
+        self.split_parts_off(&mut found);
         let points = &mut self.checkpoints;
         let [before, after] = &mut points.changed;
         for (file, (then, found)) in (0..).map(FileIndex).zip(points.looked.iter().zip(&found)) {
@@ -390,6 +422,7 @@ impl Torrent {
         points.data.history = history;
         points.data.name = Some(self.metainfo.name.clone());
         points.data.paused = self.life.is_paused();
+        points.data.file_priority = self.selection.for_resume();
         points.in_step.totals_since = points.unsaved.totals_since.take().or(points.in_step.totals_since);
         points.step = Some(Step::Save);
         let bytes = points.data.encode(&self.metainfo.trackers);

@@ -3,6 +3,7 @@
 //! For tests, simulators and fuzzers: it looks at everything, changes nothing, and decides nothing.
 
 use super::limits::{LOW_CREDIT_BYTES, MAX_AT_DRIVER_BYTES};
+use super::readers::MAX_READERS;
 use super::request::{END_GAME_COPIES, MAX_OPEN_PIECES, may_ask};
 use super::upload::MAX_REQUESTS_BORNE;
 use super::{Purpose, Shared, Torrent};
@@ -11,7 +12,8 @@ use crate::ledger::Ledger;
 use crate::limiter::Turns;
 use crate::peer::{Counted, Incoming, MAX_UNREAD_BYTES, Peer, READ_GRANT_BYTES, Stage};
 use crate::pieces::Sent;
-use alloc::collections::BTreeMap;
+use crate::selection::Priority;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -44,9 +46,23 @@ impl Torrent {
     fn check_pieces(&self) {
         let layout = &self.metainfo.layout;
         let total = layout.piece_count();
-        let known = self.picker.missing_count() + self.pieces.open_count() as u32 + self.pieces.have().count();
-        assert_eq!(known, total, "a piece is in exactly one state");
-        assert!(self.pieces.iter_open().all(|(piece, _)| !self.picker.is_missing(piece)), "no open piece is missing");
+        for piece in (0..total).map(PieceIndex) {
+            let priority = Some(self.selection.of_piece(piece)).filter(|priority| *priority != Priority::Skip);
+            let missing = !self.pieces.have().get(piece) && self.pieces.get(piece).is_none();
+            let pickable = priority.filter(|_| missing);
+            assert_eq!(
+                self.picker.priority_of(piece),
+                pickable,
+                "a piece that is missing and wanted, no other, can be picked"
+            );
+            let settled = self.pieces.have().get(piece) || priority.is_none();
+            assert_eq!(
+                self.pieces.settled().get(piece),
+                settled,
+                "nothing more is wanted of what is had or not selected"
+            );
+        }
+        assert!(self.readers.len() <= MAX_READERS, "readers are bounded");
         assert!(self.pieces.open_count() <= MAX_OPEN_PIECES, "open pieces are bounded");
         let leases = self.pieces.iter_open().filter_map(|(_, open)| open.lease);
         assert!(leases.map(|(conn, _)| conn).all(|conn| self.peers.contains_key(&conn)), "a lease has a living holder");
@@ -79,7 +95,7 @@ impl Torrent {
         let is_linked = |conn| self.peers.contains_key(&conn);
         assert!(self.candidates.links().all(is_linked), "an address in use has a link");
         for peer in self.peers.values() {
-            let wanted = peer.has.iter_ones_not_in(self.pieces.have()).count() as u32;
+            let wanted = peer.has.iter_ones_not_in(self.pieces.settled()).count() as u32;
             assert_eq!(peer.wanted, wanted, "pieces wanted of a peer equal a recount");
             assert_eq!(peer.am_interested, wanted > 0, "interested exactly when there is something to want");
             assert!(peer.tx.unflushed_bytes() <= MOST_UNFLUSHED_BYTES, "what waits for one peer is bounded");
@@ -142,9 +158,10 @@ impl Torrent {
 
     fn check_operations(&self, shared: &Shared) {
         let mut stores: BTreeMap<PieceIndex, (u32, u32)> = BTreeMap::new();
-        let (mut checks, mut preparing, mut errands, mut others) = (0, 0, 0, 0);
+        let (mut checks, mut preparing, mut errands, mut syncs, mut others) = (0, 0, 0, 0, 0);
         let mut evidence = Vec::new();
         let mut steps = vec![];
+        let mut moving = BTreeSet::new();
         let mut awaited = self.announcer.requests();
         for purpose in shared.purposes_of(self.id) {
             match purpose {
@@ -157,18 +174,23 @@ impl Torrent {
                     (*operations, *hashes) = (*operations + 1, *hashes + 1);
                 }
                 Purpose::Check(_) => checks += 1,
-                Purpose::Truncate | Purpose::Prepare => preparing += 1,
+                Purpose::Truncate | Purpose::Prepare | Purpose::DropParts => preparing += 1,
                 // An answer that comes too late belongs to no reading.
                 Purpose::Evidence { piece, id } => evidence.push((piece, id)),
                 Purpose::Checkpoint(step) => steps.push(step),
                 Purpose::Errand => errands += 1,
-                Purpose::Stat | Purpose::Sync => others += 1,
+                Purpose::Sync => syncs += 1,
+                Purpose::Unpart(piece) => _ = moving.insert(piece),
+                Purpose::Stat => others += 1,
                 Purpose::Announce(_) => {}
             }
         }
         assert_eq!(u32::from(self.life.is_on_errand()), errands, "errands under way equal a recount");
-        let beside = stores.len() + evidence.len() + steps.len() + (checks + preparing + others) as usize;
+        let beside = stores.len() + evidence.len() + steps.len() + moving.len();
+        let beside = beside + (checks + preparing + syncs + others) as usize;
         assert!(errands == 0 || beside == 0, "an errand has the disk for itself");
+        assert!(self.parts.moving().eq(moving), "what is moved from the part file equals a recount");
+        assert_eq!(self.syncs, syncs, "syncs of a torrent equal a recount");
         for (piece, open) in self.pieces.iter_open() {
             let (operations, hashes) = stores.remove(&piece).unwrap_or_default();
             assert_eq!(open.operations(), operations, "disk operations of a piece equal a recount");

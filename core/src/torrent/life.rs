@@ -8,7 +8,7 @@
 //! | Moving | its files are being moved or renamed, once the disk is quiet | none | as before, unless paused |
 //! | Checking | a check was asked for, or the first one is not over and it is not paused | none | as before, unless paused |
 //! | Paused | it was told so | none | told `stopped` |
-//! | Seeding | everything is there and safe | yes | yes |
+//! | Seeding | everything that is wanted is there, safe and in place | yes | yes |
 //! | Troubled | the disk refuses | yes, nothing is asked for | yes |
 //! | Downloading | otherwise | yes | yes |
 //!
@@ -17,6 +17,7 @@
 //! | pause, resume | it is paused, is not | never |
 //! | remove | | never |
 //! | re-check | one waits to begin | never |
+//! | select files | (while its check is not over: is remembered for its end) | there is no such file |
 //! | move, rename | | another one is under way; a name cannot be used |
 //! | re-announce, add or replace trackers | (paused: is remembered for the next start) | never |
 //!
@@ -132,6 +133,7 @@ impl Torrent {
     /// Everything is shut down: say goodbye.
     pub(crate) fn stop(&mut self, now: Instant, shared: &mut Shared) {
         self.leave(now, shared, self.life.leaving.unwrap_or(Leaving::Shutdown));
+        self.drop_unused_parts(shared);
     }
 
     /// Say goodbye and be gone.
@@ -141,6 +143,8 @@ impl Torrent {
         self.leave(now, shared, Leaving::Removal);
         if delete_data {
             self.lose_open(shared);
+        } else {
+            self.drop_unused_parts(shared);
         }
         if delete_data || shared.config.keep_resume {
             self.life.errands.push_back(Errand::Delete { files: delete_data });
@@ -272,6 +276,7 @@ impl Torrent {
             (Some(Errand::Rename { from, to }), Ok(())) => {
                 if let Some(layout) = self.metainfo.layout.renamed(&from, &to) {
                     self.metainfo.layout = layout.clone();
+                    self.selection.set_layout(layout.clone());
                     self.pieces.set_layout(layout);
                 }
                 shared.notify(Notice::Renamed { torrent, from, to });
@@ -292,7 +297,10 @@ impl Torrent {
         self.check = Check::new(self.life.paused);
         self.checkpoints.forget();
         self.trouble = None;
-        self.complete_announced = false;
+        (self.finish_told, self.complete_announced) = (false, false);
+        // Where pieces stand the driver still knows; the check finds it out again, and what is wanted is wanted still.
+        self.follow_selection();
+        self.forget_served();
         // Who had everything was of no use until now.
         self.candidates.revive(now);
     }
@@ -306,7 +314,7 @@ impl Torrent {
             () if !self.check.is_over() && (!self.life.paused || self.check.is_forced()) => TorrentState::Checking,
             () if self.life.paused => TorrentState::Paused,
             () if self.check_only => TorrentState::Stopped,
-            () if self.pieces.is_complete() && self.complete_announced => TorrentState::Seeding,
+            () if self.is_in_place() && self.finish_told => TorrentState::Seeding,
             () if self.trouble.is_some() => TorrentState::Troubled,
             () => TorrentState::Downloading,
         }
@@ -352,11 +360,17 @@ impl Torrent {
 
     /// The disk is ready: find peers.
     fn run(&mut self, now: Instant, shared: &mut Shared) {
-        self.checkpoints.start_clocks(now, self.complete_announced);
+        self.upload_only_told = self.pieces.is_finished();
+        self.checkpoints.start_clocks(now, self.finish_told);
         self.start_announcing(now, shared);
-        if self.pieces.is_complete() && self.downloaded_any {
+        if self.trouble.is_none() {
+            self.prepare_again(shared);
+        }
+        self.move_parts(shared);
+        self.serve_readers(shared);
+        if self.downloaded_any {
             self.finish_when_complete(shared);
-        } else if self.pieces.is_complete() {
+        } else if self.is_in_place() {
             // Nothing was written, so there is nothing to bring to stable storage.
             self.completed(now, shared);
         }

@@ -149,19 +149,7 @@ impl Torrent {
         self.settle_duplicates(now, shared, conn, theirs)?;
         let Some(peer) = self.peers.get_mut(&conn) else { return Ok(()) };
         peer.go_live(now, theirs, &ours, self.metainfo.layout.piece_count());
-        if peer.extended {
-            let hello = ExtendedHandshake {
-                v: Some(shared.config.user_agent.clone()),
-                reqq: Some(MAX_QUEUED_REQUESTS as u32),
-                p: Some(shared.config.listen_port).filter(|port| *port != 0),
-                upload_only: self.pieces.is_complete(),
-                yourip: Some(peer.addr.ip()),
-                ..ExtendedHandshake::default()
-            };
-            let mut payload = Vec::new();
-            hello.encode(&mut payload);
-            peer.send(now, &Message::Extended { id: 0, payload: &payload });
-        }
+        say_hello(peer, now, shared, self.pieces.is_finished());
         let have = self.pieces.have();
         match () {
             () if peer.fast && have.is_full() && !have.is_empty() => peer.send(now, &Message::HaveAll),
@@ -244,7 +232,7 @@ impl Torrent {
         self.unrequest(&given_up);
         self.pieces.end_leases(conn);
         self.recount_sources();
-        let nothing_to_trade = peer.is_seed() && self.pieces.is_complete();
+        let nothing_to_trade = peer.is_seed() && self.pieces.is_finished();
         if let Some(addr) = peer.listen_addr.filter(|_| closed == Some(CloseReason::Ourselves)) {
             self.candidates.never_again(addr);
         }
@@ -345,6 +333,24 @@ impl Torrent {
     pub(super) fn wants_peers(&self) -> bool {
         self.state == TorrentState::Downloading && self.candidates.waiting() == 0 && self.peers.len() < ENOUGH_PEERS / 2
     }
+}
+
+/// Tells about ourselves (BEP 10), first and whenever that changed.
+pub(super) fn say_hello(peer: &mut Peer, now: Instant, shared: &Shared, upload_only: bool) {
+    if !peer.extended {
+        return;
+    }
+    let hello = ExtendedHandshake {
+        v: Some(shared.config.user_agent.clone()),
+        reqq: Some(MAX_QUEUED_REQUESTS as u32),
+        p: Some(shared.config.listen_port).filter(|port| *port != 0),
+        upload_only,
+        yourip: Some(peer.addr.ip()),
+        ..ExtendedHandshake::default()
+    };
+    let mut payload = Vec::new();
+    hello.encode(&mut payload);
+    peer.send(now, &Message::Extended { id: 0, payload: &payload });
 }
 
 fn is_ourselves(shared: &Shared, addr: SocketAddr) -> bool {

@@ -1,8 +1,9 @@
 //! One torrent: where the machines of floor 3 and the peers meet.
 //!
 //! Each file beside this one is a part of the torrent's life: `check` (what is on disk), `checkpoint` (resume data), `links` (connections),
-//! `receive` (bytes in), `request` (what to ask for), `store` (blocks to disk, verdicts), `evidence` (who sent bad ones), `upload` (what to
-//! give), `limits` (how fast it goes), `tracking` (announces), `life` (states and commands); `laws` (what holds between any two events).
+//! `life` (states and commands), `parts` (bytes of files that are not selected), `readers` (who waits for bytes), `receive` (bytes in),
+//! `request` (what to ask for), `select` (what is wanted), `store` (blocks to disk, verdicts), `evidence` (who sent bad ones), `upload`
+//! (what to give), `limits` (how fast it goes), `tracking` (announces); `laws` (what holds between any two events).
 //! Every method takes the time and what torrents share; none looks at a clock or at another torrent.
 
 mod check;
@@ -12,8 +13,11 @@ mod laws;
 mod life;
 mod limits;
 mod links;
+mod parts;
+mod readers;
 mod receive;
 mod request;
+mod select;
 mod shared;
 mod store;
 mod tracking;
@@ -43,6 +47,7 @@ use crate::pieces::Pieces;
 use crate::rate::Rate;
 use crate::resume::ResumeData;
 use crate::rng::{Rng, Seed, Stream};
+use crate::selection::Selection;
 use crate::time::{Duration, Instant};
 use crate::view::{PeerView, TorrentState, TorrentView};
 use alloc::collections::BTreeMap;
@@ -63,6 +68,10 @@ pub(crate) struct Torrent {
     check_only: bool,
     check: check::Check,
     checkpoints: checkpoint::Checkpoints,
+    selection: Selection,
+    parts: parts::Parts,
+    readers: readers::Readers,
+    sequential: bool,
     pieces: Pieces,
     picker: Picker,
     picker_rng: Rng,
@@ -79,7 +88,14 @@ pub(crate) struct Torrent {
     starved: bool,
     /// Something was fetched in this session.
     downloaded_any: bool,
+    /// The application knows that everything wanted is there.
+    finish_told: bool,
+    /// Trackers know that everything is there.
     complete_announced: bool,
+    /// Peers know that nothing more is wanted (BEP 21).
+    upload_only_told: bool,
+    /// Syncs under way.
+    syncs: u32,
     goodbye_said: bool,
     /// Peers that may be unchoked at a time, and when that and who earns it was last decided.
     upload_slots: usize,
@@ -96,7 +112,18 @@ pub(crate) struct Torrent {
 impl Torrent {
     /// A torrent at its beginning; the look at the disk is under way.
     pub(crate) fn add(now: Instant, shared: &mut Shared, seed: &Seed, add: AddTorrent) -> Self {
-        let AddTorrent { torrent: id, metainfo, extra_trackers, peers, check_only, paused, resume, force_check } = add;
+        let AddTorrent {
+            torrent: id,
+            metainfo,
+            extra_trackers,
+            peers,
+            check_only,
+            paused,
+            resume,
+            force_check,
+            priorities,
+            sequential,
+        } = add;
         let resume = resume.map(|bytes| ResumeData::parse(&bytes, metainfo.info_hash, &metainfo.layout));
         let is_believed = matches!(resume, Some(Ok(_))) && !force_check && !check_only;
         let resume = match resume {
@@ -120,6 +147,10 @@ impl Torrent {
             check_only,
             check: check::Check::default(),
             checkpoints: checkpoint::Checkpoints::new(resume, is_believed, &shared.config),
+            selection: Selection::new(metainfo.layout.clone()),
+            parts: parts::Parts::default(),
+            readers: readers::Readers::default(),
+            sequential,
             pieces: Pieces::new(metainfo.layout.clone()),
             picker: Picker::new(metainfo.layout.piece_count()),
             picker_rng: Rng::new(seed, Stream::Picker, id.0),
@@ -133,7 +164,10 @@ impl Torrent {
             sources: 0,
             starved: false,
             downloaded_any: false,
+            finish_told: false,
             complete_announced: false,
+            upload_only_told: false,
+            syncs: 0,
             goodbye_said: true,
             upload_slots: shared.config.upload_slots.min(FIRST_SLOTS),
             last_round: now,
@@ -144,6 +178,7 @@ impl Torrent {
             dials_this_second: 0,
             last_tick: now,
         };
+        torrent.apply_priorities(&priorities);
         torrent.settle(now, shared);
         torrent
     }
@@ -171,6 +206,10 @@ impl Torrent {
             (Purpose::Evidence { piece, id }, Outcome::Hash(hash)) => {
                 self.handle_evidence(now, shared, (piece, id), hash);
             }
+            (Purpose::Unpart(piece), Outcome::Unpart(result)) => self.handle_unparted(now, shared, piece, result),
+            (Purpose::DropParts, Outcome::Sync(result)) => self.handle_parts_settled(now, shared, result),
+            // What is left of it takes room on the disk and does no harm; the next start tries again.
+            (Purpose::DropParts, Outcome::DropParts(_)) => self.handle_prepared(now, shared, Ok(())),
             (Purpose::Sync, Outcome::Sync(result)) => self.handle_synced(now, shared, result),
             (Purpose::Checkpoint(Step::Sync), Outcome::Sync(result)) => {
                 self.handle_checkpoint_synced(now, shared, result);
@@ -257,6 +296,8 @@ impl Torrent {
                 self.trouble = None;
                 self.settle(now, shared);
                 self.resume_stores(shared);
+                self.prepare_again(shared);
+                self.move_parts(shared);
                 self.finish_when_complete(shared);
             }
             // Asked again when it goes on.
@@ -276,10 +317,14 @@ impl Torrent {
             paused: self.life.is_paused(),
             pieces: self.metainfo.layout.piece_count(),
             have: self.pieces.have().count(),
+            wanted: self.selection.wanted_pieces(),
+            wanted_have: self.selection.wanted_pieces() - self.pieces.lacking_count(),
             checked: self.check.checked(),
             hashed: self.check.hashed(),
             total_bytes: self.metainfo.layout.total_len(),
             have_bytes: self.pieces.have_bytes(),
+            wanted_bytes: self.selection.wanted_bytes(),
+            left_bytes: self.pieces.lacking_bytes(),
             downloaded_bytes: self.ledger.total(),
             wasted_bytes: self.ledger.wasted(),
             ledger: self.ledger,

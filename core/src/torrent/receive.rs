@@ -147,7 +147,7 @@ impl Torrent {
             News::Unchoked => self.recount_sources(),
             News::InterestChanged => self.rechoke(now, shared),
             News::FirstPieces => {
-                peer.wanted = peer.has.iter_ones_not_in(self.pieces.have()).count() as u32;
+                peer.wanted = peer.has.iter_ones_not_in(self.pieces.settled()).count() as u32;
                 if peer.has.is_full() {
                     self.picker.complete_peer_came();
                     peer.counted = Counted::Complete;
@@ -159,13 +159,13 @@ impl Torrent {
             }
             News::NewPiece(piece) => {
                 peer.counted = Counted::Partial;
-                peer.wanted += u32::from(!self.pieces.have().get(piece));
+                peer.wanted += u32::from(!self.pieces.settled().get(piece));
                 self.picker.peer_has(piece);
                 return self.pieces_changed(now, shared, conn);
             }
             News::NewPieces(pieces) => {
                 peer.counted = Counted::Partial;
-                peer.wanted += pieces.iter_ones_not_in(self.pieces.have()).count() as u32;
+                peer.wanted += pieces.iter_ones_not_in(self.pieces.settled()).count() as u32;
                 pieces.iter_ones().for_each(|piece| self.picker.peer_has(piece));
                 return self.pieces_changed(now, shared, conn);
             }
@@ -185,7 +185,7 @@ impl Torrent {
     /// A peer has more pieces than before: is it interesting, or of no use at all?
     fn pieces_changed(&mut self, now: Instant, shared: &mut Shared, conn: ConnId) -> Result<(), CloseReason> {
         let Some(peer) = self.peers.get_mut(&conn) else { return Ok(()) };
-        if self.pieces.is_complete() && peer.is_seed() {
+        if self.pieces.is_finished() && peer.is_seed() {
             return Err(CloseReason::BothComplete);
         }
         peer.set_interested(now, peer.wanted > 0);

@@ -1,16 +1,19 @@
 //! What to ask of which peer.
 //!
-//! In this order: the piece the peer is at; an open piece that nobody is at; a new piece, the rarest; an open piece that others are at; and when every
+//! In this order: what readers wait for (see `readers`); the piece the peer is at; an open piece that nobody is at; a new piece, the rarest; an open piece that others are at; and when every
 //! block that is left was asked for (end game), blocks that others were asked for. A reservation in the pool comes first, always.
 
 use super::{Shared, Torrent};
 use crate::id::{BLOCK_LEN, ConnId, PieceIndex};
 use crate::peer::{Peer, Stage};
+use crate::picker::Order;
 use crate::pieces::OpenPiece;
+use crate::selection::Priority;
 use crate::time::Instant;
 use crate::view::TorrentState;
 use crate::wire::{BlockRequest, Message};
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 
 /// A block is asked of so many peers at most, in the end game: one who is slow and one who is not.
 pub(super) const END_GAME_COPIES: u8 = 2;
@@ -24,7 +27,7 @@ const RANDOM_PIECES: u32 = 4;
 impl Torrent {
     /// Asks every peer for as much as it may be asked for.
     pub(crate) fn fill_all_requests(&mut self, now: Instant, shared: &mut Shared) {
-        if self.state != TorrentState::Downloading || self.pieces.is_complete() {
+        if self.state != TorrentState::Downloading || self.pieces.is_finished() {
             return;
         }
         self.starved = false;
@@ -84,15 +87,20 @@ impl Torrent {
     }
 
     fn pick_block(&mut self, now: Instant, conn: ConnId) -> Option<(PieceIndex, u32)> {
+        if let Some(awaited) = self.pick_awaited(now, conn) {
+            return Some(awaited);
+        }
         if let Some(piece) = self.peers.get(&conn)?.current
             && let Some(block) = self.first_missing(now, conn, piece)
         {
             return Some((piece, block));
         }
-        let piece = self
-            .pick_open_piece(now, conn, true)
-            .or_else(|| self.open_new_piece(conn))
-            .or_else(|| self.pick_open_piece(now, conn, false));
+        // What is begun comes first, but for what is more urgent.
+        let orphan = self.pick_open_piece(now, conn, true);
+        let piece = match orphan.map(|piece| self.selection.of_piece(piece)) {
+            Some(priority) => self.open_new_piece(conn, Some(priority)).or(orphan),
+            None => self.open_new_piece(conn, None).or_else(|| self.pick_open_piece(now, conn, false)),
+        };
         if let Some(piece) = piece {
             self.peers.get_mut(&conn)?.current = Some(piece);
             return Some((piece, self.first_missing(now, conn, piece)?));
@@ -100,7 +108,7 @@ impl Torrent {
         self.pick_end_game(now, conn)
     }
 
-    fn first_missing(&mut self, now: Instant, conn: ConnId, piece: PieceIndex) -> Option<u32> {
+    pub(super) fn first_missing(&mut self, now: Instant, conn: ConnId, piece: PieceIndex) -> Option<u32> {
         let open = self.pieces.get(piece)?;
         if is_leased_to_other(open.lease, now, conn) || self.peers.get(&conn)?.is_swallowing(piece) {
             return None;
@@ -108,38 +116,53 @@ impl Torrent {
         self.pieces.update(piece, OpenPiece::first_missing)?
     }
 
-    /// An open piece with blocks that nobody was asked for. `orphan`: only one that no peer is at.
+    /// An open piece with blocks that nobody was asked for, the most urgent. `orphan`: only one that no peer is at.
     fn pick_open_piece(&self, now: Instant, conn: ConnId, orphan: bool) -> Option<PieceIndex> {
         let peer = self.peers.get(&conn)?;
         let candidates = self.pieces.iter_wanting().filter(|(piece, open)| {
             peer.has.get(*piece) && !peer.is_swallowing(*piece) && !is_leased_to_other(open.lease, now, conn)
         });
-        let mut fitting = candidates.map(|(piece, _)| piece);
-        fitting.find(|piece| {
+        let fitting = candidates.map(|(piece, _)| piece).filter(|piece| {
             !orphan || !self.peers.values().any(|p| p.conn != conn && p.current == Some(*piece) && may_ask(p))
-        })
+        });
+        self.most_urgent(fitting)
     }
 
-    fn open_new_piece(&mut self, conn: ConnId) -> Option<PieceIndex> {
+    /// Of these pieces the first of the highest priority.
+    fn most_urgent(&self, mut pieces: impl Iterator<Item = PieceIndex>) -> Option<PieceIndex> {
+        if self.selection.is_usual() {
+            return pieces.next();
+        }
+        pieces.min_by_key(|piece| Reverse(self.selection.of_piece(*piece)))
+    }
+
+    /// Begins a missing piece; with `above`, only one that is more urgent than that.
+    fn open_new_piece(&mut self, conn: ConnId, above: Option<Priority>) -> Option<PieceIndex> {
         if self.pieces.open_count() >= MAX_OPEN_PIECES || self.picker.missing_count() == 0 {
             return None;
         }
         let peer = self.peers.get(&conn)?;
         let allowed = |piece| !peer.is_swallowing(piece) && !self.blame.has_failed(piece);
-        let rng = &mut self.picker_rng;
-        let piece = if self.pieces.have().count() < RANDOM_PIECES {
-            self.picker.pick_any(&peer.has, rng, allowed)?
-        } else {
-            self.picker.pick_rarest(&peer.has, rng, allowed)?
+        let order = match () {
+            () if self.sequential => Order::Sequential,
+            () if self.pieces.have().count() < RANDOM_PIECES => Order::Any,
+            () => Order::Rarest,
         };
+        let piece = self.picker.pick(&peer.has, order, above, &mut self.picker_rng, allowed)?;
+        self.begin_piece(piece);
+        Some(piece)
+    }
+
+    /// Opens a missing piece.
+    pub(super) fn begin_piece(&mut self, piece: PieceIndex) {
         self.picker.remove(piece);
         self.pieces.open(piece, None);
-        Some(piece)
     }
 
     /// A piece that failed is begun by one author, drawn among all who could send it: else whoever is first to ask might be the liar each time.
     fn open_failed_pieces(&mut self, now: Instant) {
-        let retries: Vec<_> = self.blame.retries().filter(|(piece, _)| self.picker.is_missing(*piece)).collect();
+        let retries: Vec<_> =
+            self.blame.retries().filter(|(piece, _)| self.picker.priority_of(*piece).is_some()).collect();
         for (piece, lease) in retries {
             let able = self.peers.values().filter(|p| may_ask(p) && p.has.get(piece) && !p.is_swallowing(piece));
             // Who keeps us waiting would only keep the piece waiting.
@@ -237,6 +260,6 @@ pub(super) fn may_ask(peer: &Peer) -> bool {
     peer.stage == Stage::Live && !peer.peer_choking && peer.am_interested
 }
 
-fn is_leased_to_other(lease: Option<(ConnId, Instant)>, now: Instant, conn: ConnId) -> bool {
+pub(super) fn is_leased_to_other(lease: Option<(ConnId, Instant)>, now: Instant, conn: ConnId) -> bool {
     lease.is_some_and(|(holder, until)| holder != conn && until > now)
 }

@@ -47,6 +47,10 @@ pub(crate) enum Purpose {
         /// Which reading it is part of.
         id: ReadingId,
     },
+    /// Ranges of this piece on their way from the part file to their files.
+    Unpart(PieceIndex),
+    /// The part file is of no use any more.
+    DropParts,
     /// The whole torrent to stable storage.
     Sync,
     /// Resume data.
@@ -55,6 +59,13 @@ pub(crate) enum Purpose {
     Errand,
     /// The announcer's.
     Announce(RequestId),
+}
+
+impl Purpose {
+    /// Whether an end must wait for it: it makes what was written safe, or puts it in its place.
+    fn settles(&self) -> bool {
+        matches!(self, Purpose::Sync | Purpose::Unpart(_) | Purpose::DropParts)
+    }
 }
 
 /// What all torrents share.
@@ -83,9 +94,9 @@ pub(crate) struct Shared {
     /// How fast bytes may flow, and which torrents wait for a share.
     pub lines: Lines<TorrentId>,
     operations: BTreeMap<OpId, (TorrentId, Purpose)>,
-    /// Operations that take blocks to the disk, and those that bring them to stable storage.
+    /// Operations that take blocks to the disk, and those that settle what was written.
     absorbing: u32,
-    syncing: u32,
+    settling: u32,
     next_op: u64,
     next_conn: u64,
     /// The wall clock at a moment of ours.
@@ -113,7 +124,7 @@ impl Shared {
             lines,
             operations: BTreeMap::new(),
             absorbing: 0,
-            syncing: 0,
+            settling: 0,
             next_op: 0,
             next_conn: 0,
             clock,
@@ -132,7 +143,7 @@ impl Shared {
         self.next_op += 1;
         match purpose {
             Purpose::Absorb { .. } => self.absorbing += 1,
-            Purpose::Sync => self.syncing += 1,
+            purpose if purpose.settles() => self.settling += 1,
             _ => {}
         }
         self.operations.insert(op, (torrent, purpose));
@@ -144,7 +155,7 @@ impl Shared {
         let owner = self.operations.remove(&op);
         match owner {
             Some((_, Purpose::Absorb { .. })) => self.absorbing -= 1,
-            Some((_, Purpose::Sync)) => self.syncing -= 1,
+            Some((_, purpose)) if purpose.settles() => self.settling -= 1,
             _ => {}
         }
         owner
@@ -178,7 +189,7 @@ impl Shared {
         let count = |is: fn(&Purpose) -> bool| self.operations.values().filter(|(_, purpose)| is(purpose)).count();
         let absorbing = count(|purpose| matches!(purpose, Purpose::Absorb { .. }));
         assert_eq!(self.absorbing as usize, absorbing, "writes under way equal a recount");
-        assert_eq!(self.syncing as usize, count(|p| matches!(p, Purpose::Sync)), "syncs under way equal a recount");
+        assert_eq!(self.settling as usize, count(Purpose::settles), "what settles on disk equals a recount");
         assert!(self.half_open <= self.config.max_half_open, "dials under way are bounded");
         assert!(self.connections() <= self.config.max_connections, "connections are bounded");
     }
@@ -190,7 +201,7 @@ impl Shared {
 
     /// Whether something written is not yet safe.
     pub(crate) fn is_writing(&self) -> bool {
-        self.absorbing + self.syncing > 0
+        self.absorbing + self.settling > 0
     }
 
     /// How many connections there are, of whatever stage.
@@ -262,7 +273,7 @@ mod tests {
             Shared::check_invariants,
             &[
                 ("writes under way equal a recount", |shared| shared.absorbing += 1),
-                ("syncs under way equal a recount", |shared| shared.syncing = 0),
+                ("what settles on disk equals a recount", |shared| shared.settling = 0),
                 ("dials under way are bounded", |shared| shared.half_open = shared.config.max_half_open + 1),
                 ("connections are bounded", |shared| shared.unnamed = shared.config.max_connections + 1),
             ],

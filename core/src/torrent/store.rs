@@ -24,6 +24,7 @@ impl Torrent {
         let spill = spill || !self.is_running();
         let torrent = self.id;
         while let Some(store) = self.pieces.update(piece, |open| open.next_store(spill)).flatten() {
+            self.place_open(shared, piece);
             let (purpose, operation) = match store {
                 Store::Absorb { first, blocks, hash, last } => {
                     let begin = first * BLOCK_LEN;
@@ -61,12 +62,15 @@ impl Torrent {
         let idle = |open: &OpenPiece| open.is_lost() || (open.is_holding() && lost(open));
         let pieces: Vec<PieceIndex> =
             self.pieces.iter_open().filter(|(_, open)| idle(open)).map(|(piece, _)| piece).collect();
-        for piece in pieces {
-            self.expect_nothing_of(shared, piece);
-            self.pieces.update(piece, |open| open.lose(|block| shared.pool.give_back(block)));
-            if self.pieces.get(piece).is_some_and(OpenPiece::is_quiet) {
-                self.give_up_piece(shared, piece, Fate::Lost);
-            }
+        pieces.into_iter().for_each(|piece| self.abandon_piece(shared, piece));
+    }
+
+    /// An open piece will not be completed: it is missing again as soon as the disk has done with it.
+    pub(super) fn abandon_piece(&mut self, shared: &mut Shared, piece: PieceIndex) {
+        self.expect_nothing_of(shared, piece);
+        self.pieces.update(piece, |open| open.lose(|block| shared.pool.give_back(block)));
+        if self.pieces.get(piece).is_some_and(OpenPiece::is_quiet) {
+            self.give_up_piece(shared, piece, Fate::Lost);
         }
     }
 
@@ -137,24 +141,30 @@ impl Torrent {
             }
         }
         self.decide_piece(piece, Fate::Verified);
+        let was_wanted = !self.pieces.settled().get(piece);
         self.pieces.set_have(piece);
         self.blame.piece_verified(now, piece, self.metainfo.digest_of(piece));
         self.read_evidence(shared, piece);
         self.downloaded_any = true;
         self.checkpoints.verified(now, u64::from(self.metainfo.layout.len_of(piece)));
         shared.notify(Notice::PieceVerified { torrent: self.id, piece });
-        self.tell_have(now, shared, piece);
+        if self.state != TorrentState::Stopped {
+            self.move_part(shared, piece);
+            self.serve_readers(shared);
+        }
+        self.tell_have(now, shared, piece, was_wanted);
         self.finish_when_complete(shared);
     }
 
-    fn tell_have(&mut self, now: Instant, shared: &mut Shared, piece: PieceIndex) {
+    fn tell_have(&mut self, now: Instant, shared: &mut Shared, piece: PieceIndex, was_wanted: bool) {
         for peer in self.peers.values_mut().filter(|peer| peer.stage == Stage::Live) {
             peer.send(now, &Message::Have(piece));
-            peer.wanted -= u32::from(peer.has.get(piece));
+            peer.wanted -= u32::from(was_wanted && peer.has.get(piece));
             peer.set_interested(now, peer.wanted > 0);
             shared.announce_tx(peer);
         }
         self.recount_sources();
+        self.tell_upload_only(now, shared);
     }
 
     fn piece_bad(&mut self, now: Instant, shared: &mut Shared, piece: PieceIndex) {
@@ -170,7 +180,7 @@ impl Torrent {
     fn give_up_piece(&mut self, shared: &mut Shared, piece: PieceIndex, fate: Fate) -> Option<OpenPiece> {
         self.expect_nothing_of(shared, piece);
         self.decide_piece(piece, fate);
-        self.picker.insert(piece);
+        self.picker.insert(piece, self.selection.of_piece(piece));
         self.pieces.forget(piece, |block| shared.pool.give_back(block))
     }
 
@@ -197,16 +207,26 @@ impl Torrent {
         }
     }
 
-    /// The last piece was verified: bring everything to stable storage before saying so.
+    /// The last piece that is wanted was verified: bring everything to stable storage before saying so.
     pub(super) fn finish_when_complete(&mut self, shared: &mut Shared) {
-        if self.pieces.is_complete() && self.state == TorrentState::Downloading && self.trouble.is_none() {
+        if self.is_in_place() && self.state == TorrentState::Downloading && self.trouble.is_none() {
+            self.syncs += 1;
             shared.submit(self.id, Purpose::Sync, Operation::Sync { torrent: self.id });
         }
     }
 
+    /// Whether everything that is wanted is there, and where it belongs.
+    pub(super) fn is_in_place(&self) -> bool {
+        self.pieces.is_finished() && !self.parts.is_moving() && self.check.is_prepared()
+    }
+
     pub(super) fn handle_synced(&mut self, now: Instant, shared: &mut Shared, result: Result<(), DiskFault>) {
+        self.syncs -= 1;
         match result {
-            Ok(()) if self.state == TorrentState::Downloading => self.completed(now, shared),
+            // Meanwhile more may have been selected, and fetched: only the last one covers all of it.
+            Ok(()) if self.state == TorrentState::Downloading && self.syncs == 0 && self.is_in_place() => {
+                self.completed(now, shared);
+            }
             Ok(()) => {}
             Err(fault) => {
                 self.sync_failed();
@@ -215,16 +235,18 @@ impl Torrent {
         }
     }
 
-    /// Everything is there and safe.
+    /// Everything that is wanted is there and safe.
     pub(super) fn completed(&mut self, now: Instant, shared: &mut Shared) {
-        if self.complete_announced {
+        if self.finish_told {
             return;
         }
-        self.complete_announced = true;
+        self.finish_told = true;
         self.checkpoints.completed(now, shared.unix_s(now), self.downloaded_any);
         self.settle(now, shared);
         shared.notify(Notice::Complete { torrent: self.id, downloaded: self.downloaded_any });
-        if self.downloaded_any {
+        // Trackers count whole copies.
+        if self.pieces.is_complete() && self.downloaded_any && !self.complete_announced {
+            self.complete_announced = true;
             self.announce_completed(now, shared);
         }
         self.close_useless(now, shared);

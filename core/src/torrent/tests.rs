@@ -4,8 +4,9 @@ use super::*;
 use crate::action::{Operation, TxBatch};
 use crate::choker::Slot;
 use crate::event::Hashed;
-use crate::id::{BLOCK_LEN, Digest, OpId, PieceIndex};
+use crate::id::{BLOCK_LEN, Digest, OpId, PieceIndex, ReaderId};
 use crate::layout::Layout;
+use crate::selection::Priority;
 use crate::wire::BlockRequest;
 use alloc::string::String;
 use alloc::vec;
@@ -46,15 +47,22 @@ fn investigate(torrent: &mut Torrent, piece: u32) {
 }
 
 pub(crate) const BREACHES: &[Breach] = &[
-    ("a piece is in exactly one state", |torrent, _| torrent.picker.insert(PieceIndex(0))),
-    ("no open piece is missing", |torrent, _| {
-        torrent.picker.insert(PieceIndex(1));
-        torrent.pieces.forget(PieceIndex(2), drop);
+    ("a piece that is missing and wanted, no other, can be picked", |torrent, _| {
+        torrent.picker.insert(PieceIndex(1), Priority::Normal);
+    }),
+    ("nothing more is wanted of what is had or not selected", |torrent, _| {
+        torrent.pieces.set_wanted(PieceIndex(1), false);
+    }),
+    ("readers are bounded", |torrent, _| {
+        torrent
+            .readers
+            .extend((0..=readers::MAX_READERS as u64).map(|reader| (ReaderId(reader), readers::Wait::new(0..1))));
     }),
     ("open pieces are bounded", |torrent, _| {
         let count = request::MAX_OPEN_PIECES as u32 + 1;
         let file = (vec![String::from("file")], u64::from(count), false);
         torrent.metainfo.layout = Layout::new(vec![file], 1).unwrap();
+        torrent.selection = Selection::new(torrent.metainfo.layout.clone());
         torrent.pieces = Pieces::new(torrent.metainfo.layout.clone());
         torrent.picker = Picker::new(count);
         for piece in (0..count).map(PieceIndex) {
@@ -135,6 +143,11 @@ pub(crate) const BREACHES: &[Breach] = &[
         let purpose = Purpose::Checkpoint(Step::Sync);
         shared.submit(torrent.id, purpose, Operation::Sync { torrent: torrent.id });
     }),
+    ("what is moved from the part file equals a recount", |torrent, shared| {
+        let purpose = Purpose::Unpart(PieceIndex(0));
+        shared.submit(torrent.id, purpose, Operation::Sync { torrent: torrent.id });
+    }),
+    ("syncs of a torrent equal a recount", |torrent, _| torrent.syncs += 1),
     ("an announce waits for what is under way", |torrent, shared| {
         replace_operations(torrent, shared, |purpose| Some(purpose).filter(|p| !matches!(p, Purpose::Announce(_))));
     }),

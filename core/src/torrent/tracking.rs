@@ -105,6 +105,15 @@ impl Torrent {
         }
     }
 
+    /// What is left, as trackers are told it: what is wanted. But 0 would make us a seed in their books: of a torrent that is not whole,
+    /// and not wanted whole either, they are told what it lacks (BEP 21 has partial seeds counted as incomplete).
+    fn left_to_tell(&self) -> u64 {
+        match self.pieces.lacking_bytes() {
+            0 => self.metainfo.layout.total_len() - self.pieces.have_bytes(),
+            wanted => wanted,
+        }
+    }
+
     /// Whether every tracker that knew of us was told that we stop.
     pub(crate) fn is_goodbye_said(&self) -> bool {
         self.goodbye_said
@@ -114,7 +123,7 @@ impl Torrent {
         let totals = Totals {
             uploaded: self.total_uploaded_bytes(),
             downloaded: self.total_downloaded_bytes(),
-            left: self.metainfo.layout.total_len() - self.pieces.have_bytes(),
+            left: self.left_to_tell(),
         };
         self.announcer.handle(now, totals, event);
         while let Some(output) = self.announcer.poll_output() {

@@ -1,5 +1,6 @@
 //! The command line: what can be asked for, and the manual that `--help` prints.
 
+use super::selection::FileList;
 use super::tracker;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sameseed_core::config::RateLimits;
@@ -76,6 +77,18 @@ pub(crate) struct RunArgs {
     /// Where to put the files [default: the current folder]
     #[arg(short, long, value_name = "DIR", default_value = ".", hide_default_value = true)]
     pub(crate) dir: PathBuf,
+    /// Only these files, by their numbers in --show-files: 1,3-5 [default: all]
+    ///
+    /// Other files are neither fetched nor made. Where a piece reaches into one of them, those bytes wait in a hidden file
+    /// (.NAME.HASH.parts) until a later run wants them.
+    #[arg(long, value_name = "LIST", value_parser = FileList::from_str)]
+    pub(crate) select_file: Option<FileList>,
+    /// List the torrent's files with their numbers and leave
+    #[arg(short = 'S', long)]
+    pub(crate) show_files: bool,
+    /// Fetch pieces in the order of the torrent instead of the rarest first
+    #[arg(long)]
+    pub(crate) sequential: bool,
     /// Go on seeding when the download is complete
     #[arg(long)]
     pub(crate) seed: bool,
@@ -322,7 +335,7 @@ mod tests {
         assert_eq!((run.file, run.dir), (Some(PathBuf::from("x.torrent")), PathBuf::from("out")));
         assert_eq!(run.listen_port, Some(PortRange { first: 7000, last: 7000 }));
         assert_eq!(run.peers.len(), 2);
-        assert!(run.seed && run.json);
+        assert!(run.seed && run.json && !run.sequential && run.select_file.is_none());
     }
 
     #[test]
@@ -341,6 +354,12 @@ mod tests {
             "x.torrent --listen-port 9-8",
             "x.torrent --listen-port 0-8",
             "x.torrent --tracker ftp://x",
+            "x.torrent --select-file",
+            "x.torrent --select-file 0",
+            "x.torrent --select-file 5-3",
+            "x.torrent --select-file 1,,2",
+            "x.torrent --select-file 1;2",
+            "x.torrent --select-file -3",
             "x.torrent --tracker http://",
             "x.torrent --bind somewhere",
             "x.torrent y.torrent",

@@ -32,12 +32,18 @@ pub(crate) enum Line {
         state: &'static str,
         pieces: u32,
         have_pieces: u32,
+        /// Pieces that touch a selected file.
+        wanted_pieces: u32,
         /// Pieces looked at, while checking.
         checked_pieces: u32,
         /// Of those, pieces that were read: the others are known from resume data, or not there.
         hashed_pieces: u32,
         total_bytes: u64,
         have_bytes: u64,
+        /// Bytes of the pieces that are wanted.
+        wanted_bytes: u64,
+        /// Of those, what is not there yet.
+        left_bytes: u64,
         downloaded_bytes: u64,
         wasted_bytes: u64,
         /// What became of the bytes downloaded: these seven add up to them.
@@ -67,7 +73,7 @@ pub(crate) enum Line {
     PieceVerified { piece: u32 },
     /// A piece failed its hash and is fetched again.
     PieceFailed { piece: u32 },
-    /// Every piece is there.
+    /// Every piece that is wanted is there.
     Complete {
         /// False when the check found everything.
         downloaded: bool,
@@ -97,8 +103,12 @@ pub(crate) enum Line {
     ResumeRefused { reason: String },
     /// Resume data cannot be saved; it is tried again.
     ResumeTrouble { path: String, kind: String, detail: String },
-    /// The torrent was not added: it is there already, or everything is stopping.
-    Refused,
+    /// All that a reader waits for is there; the command line has none.
+    Readable { reader: u64 },
+    /// A reader is one too many.
+    TooManyReaders { reader: u64 },
+    /// The torrent was not added, or a command not carried out: a file was named that is not there, the torrent is there already, ...
+    Refused { reason: String },
     /// The torrent was removed.
     Removed {
         /// Why its files could not be deleted, when that was wanted.
@@ -135,10 +145,13 @@ impl From<&TorrentView> for Line {
             state: state(view.state),
             pieces: view.pieces,
             have_pieces: view.have,
+            wanted_pieces: view.wanted,
             checked_pieces: view.checked,
             hashed_pieces: view.hashed,
             total_bytes: view.total_bytes,
             have_bytes: view.have_bytes,
+            wanted_bytes: view.wanted_bytes,
+            left_bytes: view.left_bytes,
             downloaded_bytes: view.downloaded_bytes,
             wasted_bytes: view.wasted_bytes,
             verified_bytes: view.ledger.verified,
@@ -174,6 +187,8 @@ impl From<&Notice> for Line {
             Notice::PeerGone { conn, closed, .. } => {
                 Line::PeerGone { conn: conn.to_string(), reason: closed.map(|reason| reason.to_string()) }
             }
+            Notice::Readable { reader, .. } => Line::Readable { reader: reader.0 },
+            Notice::TooManyReaders { reader, .. } => Line::TooManyReaders { reader: reader.0 },
             Notice::Banned { addr, .. } => Line::Banned { addr: *addr },
             Notice::TrackerAnswered { url, peers, next_in, warning, .. } => Line::TrackerAnswered {
                 url: clean(url),
@@ -195,7 +210,7 @@ impl From<&Notice> for Line {
                 kind: fault.kind.to_string(),
                 detail: clean(&fault.detail),
             },
-            Notice::Refused { .. } => Line::Refused,
+            Notice::Refused { why, .. } => Line::Refused { reason: why.to_string() },
             Notice::Removed { fault, .. } => {
                 Line::Removed { fault: fault.as_ref().map(|fault| clean(&fault.to_string())) }
             }
@@ -296,7 +311,7 @@ mod tests {
         assert!(lines.iter().all(|line| !line.contains('\n') && line.starts_with(r#"{"event":""#)));
         insta::assert_snapshot!(lines.join("\n"), @r##"
         {"event":"started","name":"x","info_hash":"abababababababababababababababababababab","total_bytes":10,"pieces":1,"files":1,"dir":".","listen_port":6881}
-        {"event":"status","state":"downloading","pieces":3136,"have_pieces":1568,"checked_pieces":3136,"hashed_pieces":12,"total_bytes":822083584,"have_bytes":411041792,"downloaded_bytes":400000000,"wasted_bytes":16384,"verified_bytes":399900000,"undecided_bytes":83616,"duplicate_bytes":16384,"unrequested_bytes":0,"late_bytes":0,"corrupt_bytes":0,"lost_bytes":0,"uploaded_bytes":0,"total_downloaded_bytes":300000000,"total_uploaded_bytes":0,"down_rate":5500000,"up_rate":0,"peers":12,"seeds":3,"candidates":40,"eta_s":75}
+        {"event":"status","state":"downloading","pieces":3136,"have_pieces":1568,"wanted_pieces":3136,"checked_pieces":3136,"hashed_pieces":12,"total_bytes":822083584,"have_bytes":411041792,"wanted_bytes":822083584,"left_bytes":411041792,"downloaded_bytes":400000000,"wasted_bytes":16384,"verified_bytes":399900000,"undecided_bytes":83616,"duplicate_bytes":16384,"unrequested_bytes":0,"late_bytes":0,"corrupt_bytes":0,"lost_bytes":0,"uploaded_bytes":0,"total_downloaded_bytes":300000000,"total_uploaded_bytes":0,"down_rate":5500000,"up_rate":0,"peers":12,"seeds":3,"candidates":40,"eta_s":75}
         {"event":"checked","have_pieces":3}
         {"event":"piece_verified","piece":7}
         {"event":"piece_failed","piece":7}

@@ -12,6 +12,7 @@ mod log;
 mod output;
 mod progress;
 mod run;
+mod selection;
 mod signals;
 mod text;
 mod torrent_file;

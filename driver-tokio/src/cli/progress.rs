@@ -12,9 +12,10 @@ const MIN_NAME_COLUMNS: usize = 8;
 
 /// The time left at the present rate; `None` when it cannot be told.
 pub(crate) fn eta(view: &TorrentView) -> Option<Duration> {
-    let left = view.total_bytes.saturating_sub(view.have_bytes);
     match view.state {
-        TorrentState::Downloading if view.down_rate > 0 => Some(Duration::from_secs(left.div_ceil(view.down_rate))),
+        TorrentState::Downloading if view.down_rate > 0 => {
+            Some(Duration::from_secs(view.left_bytes.div_ceil(view.down_rate)))
+        }
         _ => None,
     }
 }
@@ -59,7 +60,9 @@ fn facts(view: &TorrentView) -> String {
 }
 
 fn progress(view: &TorrentView) -> String {
-    format!("{} ({}/{} pieces)", text::per_cent(view.have_bytes, view.total_bytes), view.have, view.pieces)
+    // Of what is wanted: pieces that are there all the same do not count.
+    let share = text::per_cent(view.wanted_bytes.saturating_sub(view.left_bytes), view.wanted_bytes);
+    format!("{share} ({}/{} pieces)", view.wanted_have, view.wanted)
 }
 
 #[cfg(test)]
@@ -79,10 +82,14 @@ pub(crate) mod tests {
             paused: false,
             pieces: 3136,
             have: 1568,
+            wanted: 3136,
+            wanted_have: 1568,
             checked: 3136,
             hashed: 12,
             total_bytes: 3136 << 18,
             have_bytes: 1568 << 18,
+            wanted_bytes: 3136 << 18,
+            left_bytes: 1568 << 18,
             downloaded_bytes: 400_000_000,
             wasted_bytes: 16_384,
             ledger: Ledger { verified: 399_900_000, undecided: 83_616, duplicate: 16_384, ..Ledger::default() },
@@ -143,7 +150,7 @@ pub(crate) mod tests {
 
     #[test]
     fn an_absurd_rate_or_size_does_no_harm() {
-        let view = TorrentView { total_bytes: u64::MAX, down_rate: 1, ..some_view() };
+        let view = TorrentView { left_bytes: u64::MAX, down_rate: 1, ..some_view() };
         assert!(line(&view, None).contains("ETA"));
     }
 }

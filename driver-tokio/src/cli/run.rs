@@ -6,7 +6,7 @@ use super::args::{PortRange, RunArgs};
 use super::exit::{Exit, Failure, system_words};
 use super::json::Line;
 use super::output::{Redrawn, Stream};
-use super::{info, output, progress, signals, text, torrent_file};
+use super::{info, output, progress, selection, signals, text, torrent_file};
 use driver_tokio::{AddTorrentOptions, FileDisk, Notices, Session, SessionConfig, StartError, TokioNet};
 use sameseed_core::action::Notice;
 use sameseed_core::metainfo::Metainfo;
@@ -32,6 +32,13 @@ const DEFAULT_PORTS: PortRange = PortRange { first: 6881, last: 6889 };
 /// Downloads the torrent in `file`.
 pub(crate) fn run(file: &Path, args: &RunArgs) -> Result<Exit, Failure> {
     let metainfo = torrent_file::load(file)?;
+    if args.show_files {
+        return selection::show(&metainfo, args.json);
+    }
+    let priorities = match &args.select_file {
+        Some(list) => selection::priorities(&metainfo, list)?,
+        None => Vec::new(),
+    };
     fs::create_dir_all(&args.dir).map_err(|error| {
         Failure::new(Exit::Disk, format!("{}: cannot make this folder: {}", args.dir.display(), system_words(&error)))
     })?;
@@ -44,7 +51,15 @@ pub(crate) fn run(file: &Path, args: &RunArgs) -> Result<Exit, Failure> {
         let session = start(args).await?;
         let mut notices = session.notices();
         let mut teller = Teller::new(args.json);
-        let outcome = follow(&session, metainfo, args, signal, &mut notices, &mut teller).await;
+        let options = AddTorrentOptions {
+            peers: args.peers.clone(),
+            extra_trackers: args.trackers.clone(),
+            force_check: args.force_check,
+            priorities,
+            sequential: args.sequential,
+            ..AddTorrentOptions::new(metainfo, &args.dir)
+        };
+        let outcome = follow(&session, options, args, signal, &mut notices, &mut teller).await;
         signals::leave_soon(outcome.as_ref().map_or_else(|failure| failure.exit, |exit| *exit));
         session.shutdown().await;
         while let Some(notice) = notices.try_next() {
@@ -105,25 +120,17 @@ fn resume_dir(args: &RunArgs) -> Option<PathBuf> {
 /// Adds the torrent and follows it to its end.
 async fn follow(
     session: &Session,
-    metainfo: Metainfo,
+    options: AddTorrentOptions,
     args: &RunArgs,
     mut signal: tokio::sync::oneshot::Receiver<()>,
     notices: &mut Notices,
     teller: &mut Teller,
 ) -> Result<Exit, Failure> {
-    teller.started(&metainfo, args, session.port());
-    let mut patience = Patience::new(&metainfo, args);
-    let name = text::clean(&metainfo.name);
+    teller.started(&options.metainfo, args, session.port());
+    let mut patience = Patience::new(&options.metainfo, args);
+    let name = text::clean(&options.metainfo.name);
     let ended = || Failure::new(Exit::Other, "the session ended by itself");
-    let torrent = session
-        .add(AddTorrentOptions {
-            peers: args.peers.clone(),
-            extra_trackers: args.trackers.clone(),
-            force_check: args.force_check,
-            ..AddTorrentOptions::new(metainfo, &args.dir)
-        })
-        .await
-        .map_err(|_| ended())?;
+    let torrent = session.add(options).await.map_err(|_| ended())?;
     session.set_limits(Some(torrent), args.limits()).await.map_err(|_| ended())?;
     let mut looks = interval(DRAW_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -235,6 +242,7 @@ impl Teller {
         if !self.json {
             self.line.clear();
             let how = if downloaded { "complete" } else { "complete, it was all there" };
+            let name = if args.select_file.is_some() { format!("{name} (selected files)") } else { name.to_owned() };
             let next = if args.seed { "; seeding until Ctrl-C" } else { "" };
             output::line(&format!("{name}: {how}, in {}{next}", text::clean(&args.dir.display().to_string())));
         }

@@ -338,7 +338,8 @@ impl<M: Machine, N: Net, D: Disk> Turn<'_, M, N, D> {
                 self.torrents += 1;
                 let layout = Arc::new(options.metainfo.layout.clone());
                 let resume = self.resume_dir.as_ref().map(|dir| resume_file::path(dir, options.metainfo.info_hash));
-                shared.disk.register(torrent, Storage { root: options.dir, layout, resume });
+                let parts_name = options.metainfo.parts_name();
+                shared.disk.register(torrent, Storage { root: options.dir, layout, parts_name, resume });
                 shared.tell(Event::Command(Command::Add(Box::new(AddTorrent {
                     torrent,
                     metainfo: options.metainfo,
@@ -348,6 +349,8 @@ impl<M: Machine, N: Net, D: Disk> Turn<'_, M, N, D> {
                     paused: options.paused,
                     resume: options.resume,
                     force_check: options.force_check,
+                    priorities: options.priorities,
+                    sequential: options.sequential,
                 }))));
                 let _ = reply.send(torrent);
             }

@@ -162,6 +162,7 @@ struct Sevens {
 impl Disk for Sevens {
     fn register(&mut self, _: TorrentId, _: Storage) {}
     fn forget(&mut self, _: TorrentId) {}
+    fn place(&mut self, _: TorrentId, _: PieceIndex, _: Vec<std::ops::Range<u32>>) {}
     fn submit(&mut self, _: OpId, _: Operation) {}
     fn read(&mut self, request: ReadRequest) {
         let fault =

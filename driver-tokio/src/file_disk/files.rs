@@ -5,14 +5,15 @@
 
 use super::lock;
 use crate::disk::Storage;
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, mkdirat, openat, statat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, mkdirat, openat, statat, unlinkat};
 use rustix::io::Errno;
 use sameseed_core::action::FileStat;
 use sameseed_core::fault::{DiskFault, DiskFaultKind};
-use sameseed_core::id::{FileIndex, TorrentId};
+use sameseed_core::id::{FileIndex, PieceIndex, TorrentId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -24,6 +25,9 @@ const MAX_HANDLES: usize = 64;
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 /// Not blocking, because a pipe in the way would block the open for ever.
 const REGULAR: OFlags = OFlags::NOFOLLOW.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK);
+
+/// Stands for the part file among the files of a torrent: no layout has so many.
+pub(super) const PARTS: FileIndex = FileIndex(u32::MAX);
 
 /// All storages and the cache of handles.
 #[derive(Debug, Default)]
@@ -42,6 +46,8 @@ pub(super) struct Place {
     /// Never used twice: no handle of a place that was left serves the next one.
     number: u64,
     pub(super) storage: Storage,
+    /// What of each piece stands in the part file.
+    parts: Mutex<BTreeMap<PieceIndex, Arc<[Range<u32>]>>>,
     unsynced: Mutex<Unsynced>,
 }
 
@@ -87,7 +93,7 @@ impl Files {
     /// A place that is not in use yet.
     pub(super) fn new_place(&self, torrent: TorrentId, storage: Storage) -> Place {
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
-        Place { torrent, number, storage, unsynced: Mutex::default() }
+        Place { torrent, number, storage, parts: Mutex::default(), unsynced: Mutex::default() }
     }
 
     /// From now on the torrent is here.
@@ -100,6 +106,15 @@ impl Files {
     pub(super) fn forget(&self, torrent: TorrentId) {
         lock(&self.places).remove(&torrent);
         self.forget_handles(torrent);
+    }
+
+    pub(super) fn set_parts(&self, torrent: TorrentId, piece: PieceIndex, in_parts: Vec<Range<u32>>) {
+        if let Some(place) = lock(&self.places).get(&torrent) {
+            match in_parts.is_empty() {
+                true => drop(lock(&place.parts).remove(&piece)),
+                false => drop(lock(&place.parts).insert(piece, in_parts.into())),
+            }
+        }
     }
 
     pub(super) fn place(&self, torrent: TorrentId) -> Result<Arc<Place>, DiskFault> {
@@ -120,6 +135,23 @@ impl Files {
         let opened = Arc::new(place.open(file, purpose).map_err(|errno| place.fault(file, errno.into()))?);
         lock(&self.handles).keep(Handle { torrent: place.torrent, key, file: opened.clone(), writable, used: 0 });
         Ok(opened)
+    }
+
+    /// Removes the part file, when there is one.
+    pub(super) fn drop_parts(&self, place: &Place) -> Result<(), DiskFault> {
+        lock(&self.handles).open.retain(|handle| handle.key != (place.number, PARTS));
+        lock(&place.unsynced).files.remove(&PARTS);
+        let removed = Folders::new(place, false)
+            .at(&[])
+            .and_then(|root| unlinkat(root, &place.storage.parts_name, AtFlags::empty()));
+        match removed {
+            Ok(()) => {
+                lock(&place.unsynced).folders.insert(Vec::new());
+                Ok(())
+            }
+            Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(place.fault(PARTS, errno.into())),
+        }
     }
 
     /// Closes a torrent's files, so that a retry after a fault sees what is there then.
@@ -151,13 +183,28 @@ impl Handles {
 }
 
 impl Place {
-    /// One entry per file; nothing is made.
+    /// What of a piece stands in the part file.
+    pub(super) fn parts_of(&self, piece: PieceIndex) -> Arc<[Range<u32>]> {
+        lock(&self.parts).get(&piece).cloned().unwrap_or_default()
+    }
+
+    /// The path of a file below the root.
+    pub(super) fn path(&self, file: FileIndex) -> Option<&[String]> {
+        match file {
+            PARTS => Some(std::slice::from_ref(&self.storage.parts_name)),
+            _ => self.storage.layout.files().get(file.0 as usize).map(|entry| &entry.path[..]),
+        }
+    }
+
+    /// One entry per file, and one for the part file; nothing is made.
     pub(super) fn stat(&self) -> Result<Vec<Option<FileStat>>, DiskFault> {
         let mut folders = Folders::new(self, false);
         let mut stats = Vec::with_capacity(self.storage.layout.files().len());
-        for (i, entry) in self.storage.layout.files().iter().enumerate() {
-            let stat = match entry.path.split_last() {
-                Some((name, parents)) if !entry.pad => {
+        let files = self.storage.layout.files().iter().enumerate();
+        let files = files.map(|(i, entry)| (FileIndex(i as u32), entry.pad));
+        for (file, pad) in files.chain([(PARTS, false)]) {
+            let stat = match self.path(file).and_then(<[String]>::split_last) {
+                Some((name, parents)) if !pad => {
                     folders.at(parents).and_then(|folder| statat(folder, name, AtFlags::SYMLINK_NOFOLLOW))
                 }
                 _ => Err(Errno::NOENT),
@@ -170,20 +217,21 @@ impl Place {
                         mtime_unix_ns: stat.st_mtime.saturating_mul(1_000_000_000).saturating_add(nanos),
                     })
                 }
-                Ok(_) => return Err(self.fault(FileIndex(i as u32), Errno::LOOP.into())),
+                Ok(_) => return Err(self.fault(file, Errno::LOOP.into())),
                 Err(Errno::NOENT) => None,
-                Err(errno) => return Err(self.fault(FileIndex(i as u32), errno.into())),
+                Err(errno) => return Err(self.fault(file, errno.into())),
             });
         }
         Ok(stats)
     }
 
-    /// Makes the root, folders and empty files.
-    pub(super) fn prepare(&self) -> Result<(), DiskFault> {
+    /// Makes the root, and of some files the folders and those that are empty.
+    pub(super) fn prepare(&self, files: &[FileIndex]) -> Result<(), DiskFault> {
         std::fs::create_dir_all(&self.storage.root).map_err(|error| fault(self.storage.root.clone(), error))?;
         let mut folders = Folders::new(self, true);
-        for (i, entry) in self.storage.layout.files().iter().enumerate().filter(|(_, entry)| !entry.pad) {
-            let file = FileIndex(i as u32);
+        for &file in files {
+            let entry = self.storage.layout.files().get(file.0 as usize).filter(|entry| !entry.pad);
+            let Some(entry) = entry else { continue };
             let Some((_, parents)) = entry.path.split_last() else { continue };
             folders.at(parents).map_err(|errno| self.fault(file, errno.into()))?;
             if entry.len == 0 {
@@ -194,8 +242,7 @@ impl Place {
     }
 
     pub(super) fn open(&self, file: FileIndex, purpose: Purpose) -> Result<File, Errno> {
-        let entry = self.storage.layout.files().get(file.0 as usize).ok_or(Errno::NOENT)?;
-        let (name, parents) = entry.path.split_last().ok_or(Errno::NOENT)?;
+        let (name, parents) = self.path(file).and_then(<[String]>::split_last).ok_or(Errno::NOENT)?;
         let mut folders = Folders::new(self, purpose == Purpose::Create);
         let folder = folders.at(parents)?;
         let access = if purpose == Purpose::Read { OFlags::RDONLY } else { OFlags::RDWR };
@@ -236,6 +283,10 @@ impl Place {
             if opened.as_ref().is_err_and(|fault| fault.kind == DiskFaultKind::NotFound) {
                 // Told this once; what is gone cannot be brought to stable storage the next time either.
                 unsynced.files.pop_first();
+                // The part file may have been removed meanwhile, because nothing of worth stood in it.
+                if file == PARTS {
+                    continue;
+                }
             }
             match opened?.sync_data() {
                 // A file system without this operation, or one that nothing can be written to.
@@ -259,15 +310,16 @@ impl Place {
         openat(CWD, &self.storage.root, FOLDER, Mode::empty())
     }
 
-    /// What `old` has still to sync is this place's now, but for files below `tops`, which were synced when they were copied.
-    pub(super) fn take_unsynced(&self, old: &Place, tops: &BTreeSet<String>) {
+    /// Takes over from `old` what stands in the part file, and what is still to sync, but for files below `tops`, which were synced when they were
+    /// copied.
+    pub(super) fn succeed(&self, old: &Place, tops: &BTreeSet<String>) {
+        // Cloned: what was asked of the old place is still read there.
+        lock(&self.parts).clone_from(&lock(&old.parts));
         let mut unsynced = std::mem::take(&mut *lock(&old.unsynced));
-        let files = old.storage.layout.files();
-        let copied = |file: &FileIndex| files.get(file.0 as usize).and_then(|file| file.path.first());
+        let copied = |file: &FileIndex| old.path(*file).and_then(<[String]>::first);
         unsynced.files.retain(|file| copied(file).is_none_or(|top| !tops.contains(top)));
         // The folders may have other names now; those that hold a file to sync are synced with it.
-        let files_here = self.storage.layout.files();
-        let holding = unsynced.files.iter().filter_map(|file| files_here.get(file.0 as usize)?.path.split_last());
+        let holding = unsynced.files.iter().filter_map(|file| self.path(*file)?.split_last());
         let folders: BTreeSet<Vec<String>> = holding.map(|(_, parents)| parents.to_vec()).collect();
         let mut now = lock(&self.unsynced);
         now.files.append(&mut unsynced.files);
@@ -276,7 +328,7 @@ impl Place {
 
     /// A fault of one file, with its path for people.
     pub(super) fn fault(&self, file: FileIndex, error: io::Error) -> DiskFault {
-        let path = self.storage.layout.files().get(file.0 as usize).map_or(&[][..], |entry| &entry.path);
+        let path = self.path(file).unwrap_or_default();
         fault(path.iter().fold(self.storage.root.clone(), |at, name| at.join(name)), error)
     }
 }

@@ -12,10 +12,11 @@ mod work;
 use crate::disk::{Disk, DiskDone, ReadRequest, Storage};
 use files::Files;
 use sameseed_core::action::Operation;
-use sameseed_core::id::{OpId, TorrentId};
+use sameseed_core::id::{OpId, PieceIndex, TorrentId};
 use std::any::Any;
 use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -96,6 +97,10 @@ impl Disk for FileDisk {
 
     fn forget(&mut self, torrent: TorrentId) {
         self.pool.files.forget(torrent);
+    }
+
+    fn place(&mut self, torrent: TorrentId, piece: PieceIndex, in_parts: Vec<Range<u32>>) {
+        self.pool.files.set_parts(torrent, piece, in_parts);
     }
 
     fn submit(&mut self, op: OpId, operation: Operation) {

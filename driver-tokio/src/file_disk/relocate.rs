@@ -4,7 +4,7 @@
 //! link is followed, and at each moment every byte stands whole in at least one place. The engine has nothing under way for the torrent meanwhile but
 //! reads for peers that are gone.
 
-use super::files::{Files, Folders, Place, Purpose, fault};
+use super::files::{Files, Folders, PARTS, Place, Purpose, fault};
 use crate::disk::Storage;
 use crate::resume_file;
 use rustix::fs::{AtFlags, FileType, RenameFlags, fsync, renameat, renameat_with, statat, unlinkat};
@@ -55,7 +55,7 @@ impl Files {
         }
         // A file system that cannot sync folders has no better to offer.
         let _ = [&old, &new].map(|place| place.root().and_then(fsync));
-        new.take_unsynced(&old, &copied);
+        new.succeed(&old, &copied);
         self.put_place(new);
         if let Some(left) = (!copied.is_empty()).then(|| old.delete(&copied)).flatten() {
             tracing::warn!(fault = %left, "files were copied to their new place, and cannot be deleted at the old one");
@@ -81,7 +81,7 @@ impl Files {
             Err(errno) => return Err(fault(path(to), errno.into())),
         }
         let new = self.new_place(torrent, Storage { layout, ..old.storage.clone() });
-        new.take_unsynced(&old, &BTreeSet::new());
+        new.succeed(&old, &BTreeSet::new());
         self.put_place(new);
         Ok(())
     }
@@ -142,16 +142,17 @@ impl Files {
 }
 
 impl Place {
-    /// The entries of the root that hold the torrent's files: one, as torrents are.
+    /// The entries of the root that hold the torrent's files: one, as torrents are, and the part file.
     fn tops(&self) -> BTreeSet<String> {
         let files = self.storage.layout.files().iter().filter(|file| !file.pad);
-        files.filter_map(|file| file.path.first().cloned()).collect()
+        files.filter_map(|file| file.path.first()).chain([&self.storage.parts_name]).cloned().collect()
     }
 
     fn own_files<'a>(&'a self, tops: &'a BTreeSet<String>) -> impl Iterator<Item = (FileIndex, &'a [String])> {
         let files = (0..).map(FileIndex).zip(self.storage.layout.files());
         let ours = files.filter(|(_, file)| !file.pad && file.path.first().is_some_and(|top| tops.contains(top)));
-        ours.map(|(index, file)| (index, &file.path[..]))
+        let parts = self.path(PARTS).filter(|_| tops.contains(&self.storage.parts_name)).map(|path| (PARTS, path));
+        ours.map(|(index, file)| (index, &file.path[..])).chain(parts)
     }
 
     /// Deletes the files below the entries `tops`, then their folders, the deepest first, as far as they are empty. Gives the first fault.

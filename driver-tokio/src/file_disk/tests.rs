@@ -32,8 +32,8 @@ fn bench_at(dir: TempDir, root: &Path, files: &[(&str, u64, bool)]) -> Bench {
     let layout =
         Layout::new(files.iter().map(|(path, len, pad)| (split(path), *len, *pad)).collect(), PIECE_LEN).unwrap();
     let mut disk = FileDisk::with_threads(2).unwrap();
-    let resume = Some(dir.path().join("state/x.fastresume"));
-    disk.register(TORRENT, Storage { root: root.into(), layout: Arc::new(layout), resume });
+    let (parts_name, resume) = (String::from(".t.parts"), Some(dir.path().join("state/x.fastresume")));
+    disk.register(TORRENT, Storage { root: root.into(), layout: Arc::new(layout), parts_name, resume });
     Bench { dir, disk }
 }
 
@@ -78,7 +78,8 @@ impl Bench {
     }
 
     async fn prepare(&mut self) {
-        assert!(matches!(self.run(Operation::Prepare { torrent: TORRENT }).await, Outcome::Prepare(Ok(()))));
+        let files = (0..9).map(FileIndex).collect();
+        assert!(matches!(self.run(Operation::Prepare { torrent: TORRENT, files }).await, Outcome::Prepare(Ok(()))));
     }
 
     async fn absorb(&mut self, piece: u32, len: usize) -> (Vec<Block>, Option<Hashed>, Result<(), DiskFault>) {
@@ -144,7 +145,7 @@ async fn a_piece_over_three_files_is_written_hashed_and_read_back() {
     assert!(matches!(bench.run(Operation::Sync { torrent: TORRENT }).await, Outcome::Sync(Ok(()))));
     let Outcome::Stat(Ok(stats)) = bench.run(Operation::Stat { torrent: TORRENT }).await else { panic!() };
     let lens: Vec<_> = stats.iter().map(|stat| stat.map(|stat| stat.len)).collect();
-    assert_eq!(lens, [Some(1000), Some(0), Some(30_001), Some(u64::from(PIECE_LEN) - 31_001)]);
+    assert_eq!(lens, [Some(1000), Some(0), Some(30_001), Some(u64::from(PIECE_LEN) - 31_001), None]);
     assert!(stats[0].unwrap().mtime_unix_ns > 1_600_000_000_000_000_000);
 }
 
@@ -286,7 +287,7 @@ async fn pad_files_are_zeros_that_are_never_written() {
 async fn stat_of_nothing_makes_nothing() {
     let mut bench = bench(&[("t/a", 1000, false)]);
     let Outcome::Stat(Ok(stats)) = bench.run(Operation::Stat { torrent: TORRENT }).await else { panic!() };
-    assert_eq!(stats, [None]);
+    assert_eq!(stats, [None, None]);
     assert!(!bench.root().exists());
 }
 
@@ -423,4 +424,57 @@ async fn dropping_the_disk_finishes_what_was_begun() {
     let Bench { dir, disk } = bench;
     drop(disk);
     assert_eq!(std::fs::metadata(dir.path().join("root/a")).unwrap().len(), 15 * u64::from(PIECE_LEN));
+}
+
+#[tokio::test]
+async fn what_lies_beyond_the_border_of_a_file_stands_in_the_part_file_until_that_file_is_wanted() {
+    let mut bench = bench(&[("t/a", 40_000, false), ("t/b", 10_000, false), ("t/c", 50_000, false)]);
+    let files = vec![FileIndex(0)];
+    assert!(matches!(bench.run(Operation::Prepare { torrent: TORRENT, files }).await, Outcome::Prepare(Ok(()))));
+    // The user's own file stands where one of the torrent could.
+    std::fs::write(bench.root().join("t/c"), "mine").unwrap();
+    let (b, c) = (40_000..50_000, 50_000..PIECE_LEN);
+    bench.disk.place(TORRENT, PieceIndex(0), vec![b.clone(), c.clone()]);
+    let (_, hash, written) = bench.absorb(0, PIECE_LEN as usize).await;
+    assert_eq!(written, Ok(()));
+    assert_eq!(Some(bench.hash(0, PIECE_LEN).await.unwrap()), hash);
+    let content: Vec<u8> = (0..PIECE_LEN as usize).map(byte).collect();
+    assert_eq!(bench.read(0, 39_000, 20_000).await.unwrap(), &content[39_000..59_000]);
+    assert_eq!(std::fs::read(bench.root().join("t/a")).unwrap(), &content[..40_000]);
+    assert!(!bench.root().join("t/b").exists());
+    assert_eq!(std::fs::read(bench.root().join("t/c")).unwrap(), b"mine");
+    assert!(matches!(bench.run(Operation::Sync { torrent: TORRENT }).await, Outcome::Sync(Ok(()))));
+    let Outcome::Stat(Ok(stats)) = bench.run(Operation::Stat { torrent: TORRENT }).await else { panic!() };
+    let lens: Vec<_> = stats.iter().map(|stat| stat.map(|stat| stat.len)).collect();
+    assert_eq!(lens, [Some(40_000), None, Some(4), Some(u64::from(PIECE_LEN))]);
+
+    let unpart = Operation::Unpart { torrent: TORRENT, piece: PieceIndex(0), ranges: vec![b] };
+    assert!(matches!(bench.run(unpart).await, Outcome::Unpart(Ok(()))));
+    assert_eq!(Some(bench.hash(0, PIECE_LEN).await.unwrap()), hash, "both places hold the same");
+    bench.disk.place(TORRENT, PieceIndex(0), vec![c]);
+    assert_eq!(Some(bench.hash(0, PIECE_LEN).await.unwrap()), hash);
+    assert_eq!(std::fs::read(bench.root().join("t/b")).unwrap(), &content[40_000..50_000]);
+
+    for _ in 0..2 {
+        let drop_parts = Operation::DropParts { torrent: TORRENT };
+        assert!(matches!(bench.run(drop_parts).await, Outcome::DropParts(Ok(()))), "also when there is none");
+        assert!(!bench.root().join(".t.parts").exists());
+    }
+    let fault = bench.hash(0, PIECE_LEN).await.unwrap_err();
+    assert!(fault.kind == DiskFaultKind::NotFound && fault.path.ends_with(".t.parts"), "{fault:?}");
+    let sync = bench.run(Operation::Sync { torrent: TORRENT }).await;
+    assert!(matches!(sync, Outcome::Sync(Ok(()))), "what was removed needs no sync");
+}
+
+#[tokio::test]
+async fn a_link_in_the_place_of_the_part_file_is_not_followed() {
+    let mut bench = bench(&[("t/a", 40_000, false), ("t/b", 50_000, false)]);
+    bench.prepare().await;
+    std::fs::write(bench.dir.path().join("outside"), "safe").unwrap();
+    symlink(bench.dir.path().join("outside"), bench.root().join(".t.parts")).unwrap();
+    let beyond = 40_000..PIECE_LEN;
+    bench.disk.place(TORRENT, PieceIndex(0), Vec::from([beyond]));
+    let (_, _, written) = bench.absorb(0, PIECE_LEN as usize).await;
+    assert_eq!(written.unwrap_err().kind, DiskFaultKind::NotRegular);
+    assert_eq!(std::fs::read(bench.dir.path().join("outside")).unwrap(), b"safe");
 }

@@ -1,6 +1,6 @@
 //! What one thread of the disk does with one operation. Buffers come home in every outcome.
 
-use super::files::{Files, Place, Purpose, fault};
+use super::files::{Files, PARTS, Place, Purpose, fault};
 use crate::disk::ReadRequest;
 use crate::resume_file;
 use rustix::io::Errno;
@@ -12,6 +12,7 @@ use sameseed_core::hash::HashState;
 use sameseed_core::id::{FileIndex, PieceIndex};
 use std::fs::File;
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 /// Bytes read for hashing at a time: few system calls, and they are still in the cache when they are hashed.
@@ -34,8 +35,17 @@ impl<'a> Worker<'a> {
     pub(super) fn perform(&mut self, operation: Operation) -> Outcome {
         match operation {
             Operation::Stat { torrent } => Outcome::Stat(self.files.place(torrent).and_then(|place| place.stat())),
-            Operation::Prepare { torrent } => {
-                Outcome::Prepare(self.files.place(torrent).and_then(|place| place.prepare()))
+            Operation::Prepare { torrent, files } => {
+                Outcome::Prepare(self.files.place(torrent).and_then(|place| place.prepare(&files)))
+            }
+            Operation::Unpart { torrent, piece, ranges } => Outcome::Unpart(
+                self.files
+                    .place(torrent)
+                    .and_then(|place| ranges.into_iter().try_for_each(|range| self.unpart(&place, piece, range)))
+                    .inspect_err(|_| self.files.forget_handles(torrent)),
+            ),
+            Operation::DropParts { torrent } => {
+                Outcome::DropParts(self.files.place(torrent).and_then(|place| self.files.drop_parts(&place)))
             }
             Operation::Absorb { torrent, piece, begin, blocks, hash, last } => {
                 // Hash first, while the bytes are in the cache.
@@ -93,7 +103,10 @@ impl<'a> Worker<'a> {
         last: bool,
     ) -> Result<Hashed, DiskFault> {
         // A former life of this program may have written it, and died before it was safe.
-        place.storage.layout.spans(piece, begin, len).filter(|span| !span.pad).for_each(|s| place.mark_written(s.file));
+        let in_parts = place.parts_of(piece);
+        for (span, home) in place.storage.layout.placed_spans(piece, begin, len, &in_parts).filter(|(s, _)| !s.pad) {
+            place.mark_written(home.map_or(span.file, |_| PARTS));
+        }
         loop {
             let step = len.min(READ_BYTES);
             let chunk = &mut self.scratch[..step as usize];
@@ -108,6 +121,28 @@ impl<'a> Worker<'a> {
                 return Ok(Hashed::Running(state));
             }
         }
+    }
+
+    /// Copies a range from the part file to the file that it belongs to.
+    fn unpart(&mut self, place: &Place, piece: PieceIndex, range: Range<u32>) -> Result<(), DiskFault> {
+        let (mut begin, end) = (range.start, range.end);
+        while begin < end {
+            let step = (end - begin).min(READ_BYTES);
+            let Some((span, Some(at))) =
+                place.storage.layout.placed_spans(piece, begin, step, std::slice::from_ref(&range)).next()
+            else {
+                return Err(place.fault(PARTS, io::ErrorKind::UnexpectedEof.into()));
+            };
+            let chunk = &mut self.scratch[..span.len as usize];
+            let parts = self.files.open(place, PARTS, Purpose::Read)?;
+            parts.read_exact_at(chunk, at).map_err(|error| place.fault(PARTS, error))?;
+            let file = self.files.open(place, span.file, Purpose::Create)?;
+            let written = file.write_all_at(chunk, span.offset);
+            place.mark_written(span.file);
+            written.map_err(|error| place.fault(span.file, error))?;
+            begin += span.len as u32;
+        }
+        Ok(())
     }
 
     fn truncate(&self, place: &Place, file: FileIndex, len: u64) -> Result<(), DiskFault> {
@@ -139,20 +174,26 @@ fn hash_blocks(mut state: HashState, blocks: &[Block], last: bool) -> Hashed {
     }
 }
 
-/// Reads a range of a piece; pad files are zeros.
+/// Reads a range of a piece, from files and the part file; pad files are zeros.
 fn read(files: &Files, place: &Place, piece: PieceIndex, begin: u32, into: &mut [u8]) -> Result<(), DiskFault> {
     let mut rest = into;
-    for span in place.storage.layout.spans(piece, begin, rest.len() as u32) {
+    let in_parts = place.parts_of(piece);
+    for (span, home) in place.storage.layout.placed_spans(piece, begin, rest.len() as u32, &in_parts) {
         let (part, after) = rest.split_at_mut(span.len as usize);
         rest = after;
         if span.pad {
             part.fill(0);
         } else {
-            let file = files.open(place, span.file, Purpose::Read)?;
-            file.read_exact_at(part, span.offset).map_err(|error| place.fault(span.file, error))?;
+            let (name, offset) = home.map_or((span.file, span.offset), |at| (PARTS, at));
+            let file = files.open(place, name, Purpose::Read)?;
+            file.read_exact_at(part, offset).map_err(|error| place.fault(name, error))?;
         }
     }
-    if rest.is_empty() { Ok(()) } else { Err(place.fault(FileIndex(u32::MAX), io::ErrorKind::UnexpectedEof.into())) }
+    if rest.is_empty() {
+        Ok(())
+    } else {
+        Err(place.fault(FileIndex(u32::MAX - 1), io::ErrorKind::UnexpectedEof.into()))
+    }
 }
 
 /// Writes neighbouring blocks, one write per file; pad files are left out.
@@ -161,7 +202,8 @@ fn write(files: &Files, place: &Place, piece: PieceIndex, begin: u32, blocks: &[
     let mut rest = blocks.iter().map(|block| &block[..]);
     let mut head: &[u8] = &[];
     let mut slices = Vec::with_capacity(blocks.len());
-    for span in place.storage.layout.spans(piece, begin, len as u32) {
+    let in_parts = place.parts_of(piece);
+    for (span, home) in place.storage.layout.placed_spans(piece, begin, len as u32, &in_parts) {
         slices.clear();
         let mut left = span.len as usize;
         while left > 0 {
@@ -175,10 +217,11 @@ fn write(files: &Files, place: &Place, piece: PieceIndex, begin: u32, blocks: &[
             slices.push(IoSlice::new(part));
         }
         if !span.pad {
-            let file = files.open(place, span.file, Purpose::Create)?;
-            let result = write_all_at(&file, &mut slices, span.offset);
-            place.mark_written(span.file);
-            result.map_err(|error| place.fault(span.file, error))?;
+            let (name, offset) = home.map_or((span.file, span.offset), |at| (PARTS, at));
+            let file = files.open(place, name, Purpose::Create)?;
+            let result = write_all_at(&file, &mut slices, offset);
+            place.mark_written(name);
+            result.map_err(|error| place.fault(name, error))?;
         }
     }
     Ok(())

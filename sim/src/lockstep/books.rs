@@ -41,7 +41,7 @@ pub(super) struct Books {
     found: Option<[u64; 2]>,
     /// A check was asked for: what came of open pieces was lost.
     rechecked: bool,
-    /// The disk refused something: pieces may have been lost without a word.
+    /// The disk refused something, or other files were selected: pieces may have been lost without a word.
     troubled: bool,
     /// Payload received, and payload taken by the network.
     moved: Moved,
@@ -72,6 +72,11 @@ pub(super) struct Books {
 }
 
 impl Books {
+    /// The client was told to want other files: pieces may be given up without a word.
+    pub(super) fn reselected(&mut self) {
+        self.troubled = true;
+    }
+
     /// A dial has begun, or a connection came in.
     pub(super) fn opened(&mut self, conn: ConnId) {
         self.sockets.insert(conn);
@@ -281,7 +286,8 @@ impl Books {
         let coming = wires.values().flat_map(Wire::coming);
         let asked: BTreeSet<(u32, u32)> = coming.map(|(piece, begin, _)| (piece, begin)).collect();
         // Of a piece that failed, a block may have come before or after its failure was told.
-        let lacking = (0..layout.piece_count()).filter(|piece| !ours.has_said(*piece) && !self.failed.contains(piece));
+        let lacking = (0..layout.piece_count())
+            .filter(|piece| !ours.has_said(*piece) && ours.wants(*piece) && !self.failed.contains(piece));
         let mut reachable = lacking.filter(|piece| wires.values().any(|wire| wire.is_live() && wire.has_told(*piece)));
         reachable.find_map(|piece| {
             let blocks = layout.blocks_of(PieceIndex(piece));

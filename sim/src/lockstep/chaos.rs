@@ -9,6 +9,8 @@ use super::node::{Kind, NodeIndex, new_address};
 use super::world::{Later, World};
 use sameseed_core::event::Command;
 use sameseed_core::fault::DiskFaultKind;
+use sameseed_core::id::FileIndex;
+use sameseed_core::selection::Priority;
 use sameseed_core::time::{Duration, Instant};
 use std::net::{IpAddr, SocketAddr};
 
@@ -235,6 +237,9 @@ impl World {
         if self.nodes[node].alive && !self.nodes[node].leaving && self.strikes(Fault::Leaving) {
             self.leave(node);
         }
+        if self.nodes[node].alive && self.may_command(node) && self.strikes(Fault::Reselect) {
+            self.reselect(node);
+        }
         if self.nodes[node].alive && self.strikes(Fault::Crash) {
             let crash = match () {
                 () if self.strikes(Fault::TornWrites) => Crash::Torn,
@@ -264,6 +269,25 @@ impl World {
         let life = self.nodes[index].life;
         self.command(index, Command::Shutdown);
         self.push(GOODBYE, Later::Exit { node: index, life });
+    }
+
+    /// Somebody changes which files are wanted, how urgently, and in which order.
+    fn reselect(&mut self, index: NodeIndex) {
+        let content = self.content.clone();
+        let choices = [Priority::Skip, Priority::Skip, Priority::Low, Priority::Normal, Priority::High];
+        let files = (0..content.layout().files().len() as u32).map(FileIndex);
+        let files: Vec<_> = files.map(|file| (file, choices[self.rng.below(5) as usize])).collect();
+        let sequential = self.rng.below(2) == 0;
+        self.command(index, Command::SetSequential { torrent: TORRENT, sequential });
+        let skips = files.iter().filter(|(_, priority)| *priority == Priority::Skip).map(|(file, _)| file.0).collect();
+        let host = self.host_mut(index);
+        host.set_skips(skips, content.layout());
+        host.books.reselected();
+        let unwanted = host.unwanted(content.layout());
+        host.wires.values_mut().for_each(|wire| wire.set_unwanted(unwanted.clone()));
+        let conns: Vec<_> = host.wires.keys().copied().collect();
+        host.touched.extend(conns);
+        self.command(index, Command::SetPriorities { torrent: TORRENT, files });
     }
 
     /// A program that was told to stop has had its time.

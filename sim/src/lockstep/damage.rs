@@ -153,6 +153,10 @@ impl Disk {
         let Operation::Absorb { piece, begin, blocks, .. } = &operation else {
             return self.run(operation, None, rng);
         };
+        if !self.parts.of(*piece).is_empty() {
+            // What stands in two places is not sent astray.
+            return self.run(operation, None, rng);
+        }
         let data: Vec<u8> = blocks.iter().flat_map(|block| block.iter()).copied().collect();
         let layout = self.content.layout();
         let (at, to) = (layout.start_of(*piece) + u64::from(*begin), rng.below(layout.total_len()));

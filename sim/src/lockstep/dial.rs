@@ -75,8 +75,11 @@ impl World {
     }
 
     fn open_wire(&mut self, index: NodeIndex, conn: ConnId, honest: bool) {
+        let layout = self.content.layout();
         if let Kind::Client(host) = &mut self.nodes[index].kind {
-            host.wires.insert(conn, Wire::new(honest));
+            let mut wire = Wire::new(honest);
+            wire.set_unwanted(host.unwanted(layout));
+            host.wires.insert(conn, wire);
         }
     }
 

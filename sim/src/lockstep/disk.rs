@@ -5,13 +5,15 @@
 use super::bytes::Bytes;
 use super::content::{Content, equal};
 use super::damage::Damage;
+use super::parts::Parts;
 use sameseed_core::action::{FileStat, Operation};
 use sameseed_core::block::Block;
 use sameseed_core::event::{Hashed, Outcome};
 use sameseed_core::fault::{DiskFault, DiskFaultKind};
-use sameseed_core::id::PieceIndex;
+use sameseed_core::id::{FileIndex, PieceIndex};
 use sameseed_core::rng::Rng;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::rc::Rc;
 
 /// What a disk writes whole or not at all.
@@ -47,6 +49,8 @@ pub struct Disk {
     pub writes_left: Option<u32>,
     /// The first bytes of so many pieces are changed before they are sent: a lying peer.
     pub lie_about_pieces: u32,
+    /// What lies beside the files.
+    pub(super) parts: Parts,
     /// The resume file; what it was before, the oldest first.
     pub(super) resume: Option<Vec<u8>>,
     pub(super) former_resumes: Vec<Vec<u8>>,
@@ -83,6 +87,7 @@ impl Disk {
             journal: Vec::new(),
             writes_left: None,
             lie_about_pieces: 0,
+            parts: Parts::default(),
             resume: None,
             former_resumes: Vec::new(),
             clock: 0,
@@ -92,18 +97,42 @@ impl Disk {
 
     /// Whether everything is there and right.
     pub fn is_complete(&self) -> bool {
-        let layout = self.content.layout();
-        self.is_right(0, layout.total_len())
-            && layout.files().iter().zip(&self.now.lens).all(|(file, len)| *len == Some(file.len))
+        self.is_complete_but(|_| false)
+    }
+
+    /// Whether all files are there and right, but those that are skipped.
+    pub(super) fn is_complete_but(&self, skips: impl Fn(u32) -> bool) -> bool {
+        let files = self.content.layout().files().iter().zip(&self.now.lens).zip(0..);
+        files
+            .filter(|(_, file)| !skips(*file))
+            .all(|((file, len), _)| *len == Some(file.len) && self.is_right(file.offset, file.len))
     }
 
     /// Whether a piece equals the formula.
     pub fn is_piece_right(&self, piece: PieceIndex) -> bool {
         let layout = self.content.layout();
-        self.is_right(layout.start_of(piece), u64::from(layout.len_of(piece)))
+        let (from, len) = (layout.start_of(piece), layout.len_of(piece));
+        if self.parts.of(piece).is_empty() {
+            return self.is_right(from, u64::from(len));
+        }
+        self.check_files(piece, 0, len).is_ok()
+            && self.piece_bytes(piece, 0, len) == self.content.range(from, len.into())
     }
 
-    /// Whether a piece would still equal the formula if the power failed now.
+    /// Bytes of a piece, from wherever they stand.
+    fn piece_bytes(&self, piece: PieceIndex, begin: u32, len: u32) -> Vec<u8> {
+        let from = self.content.layout().start_of(piece) + u64::from(begin);
+        let mut bytes = self.bytes(from, u64::from(len));
+        for (span, place) in self.content.layout().placed_spans(piece, begin, len, self.parts.of(piece)) {
+            if let Some(part) = place.and_then(|at| Some((at, self.parts.read(at, span.len)?))) {
+                let (at, data) = part;
+                bytes[(at - from) as usize..][..data.len()].copy_from_slice(data);
+            }
+        }
+        bytes
+    }
+
+    /// Whether a piece would still equal the formula if the power failed now, in the files: nothing is claimed of what stands in the part file.
     pub(super) fn is_piece_safe(&self, piece: PieceIndex) -> bool {
         let layout = self.content.layout();
         self.is_right_in(&self.synced, layout.start_of(piece), u64::from(layout.len_of(piece)))
@@ -158,10 +187,11 @@ impl Disk {
         self.check_files(piece, begin, len)?;
         let (from, len) = (self.content.layout().start_of(piece) + u64::from(begin), u64::from(len));
         let lies = piece.0 < self.lie_about_pieces;
-        if !lies && self.is_formula(from, len) {
+        let aside = !self.parts.of(piece).is_empty();
+        if !lies && !aside && self.is_formula(from, len) {
             return Ok(Bytes::formula(from, len));
         }
-        let mut bytes = self.bytes(from, len);
+        let mut bytes = self.piece_bytes(piece, begin, len as u32);
         bytes[0] ^= u8::from(lies);
         Ok(Bytes::plain(&bytes))
     }
@@ -201,7 +231,14 @@ impl Disk {
     }
 
     fn check_files(&self, piece: PieceIndex, begin: u32, len: u32) -> Result<(), DiskFault> {
-        for span in self.content.layout().spans(piece, begin, len) {
+        for (span, place) in self.content.layout().placed_spans(piece, begin, len, self.parts.of(piece)) {
+            if let Some(at) = place {
+                match self.parts.len() {
+                    None => return Err(fault(DiskFaultKind::NotFound)),
+                    Some(have) if have < at + span.len => return Err(fault(DiskFaultKind::Short)),
+                    Some(_) => continue,
+                }
+            }
             match self.now.lens[span.file.0 as usize] {
                 None => return Err(fault(DiskFaultKind::NotFound)),
                 Some(have) if have < span.offset + span.len => return Err(fault(DiskFaultKind::Short)),
@@ -218,21 +255,35 @@ impl Disk {
     pub fn run(&mut self, operation: Operation, error: Option<DiskFaultKind>, rng: &mut Rng) -> Outcome {
         let plain = error.map_or(Ok(()), |kind| Err(fault(kind)));
         match operation {
-            Operation::Stat { .. } => Outcome::Stat(plain.map(|()| self.stats())),
-            Operation::Prepare { .. } => {
+            Operation::Stat { .. } => {
+                let parts = self.parts.len().map(|len| FileStat { len, mtime_unix_ns: 0 });
+                Outcome::Stat(plain.map(|()| self.stats().into_iter().chain([parts]).collect()))
+            }
+            Operation::Prepare { files, .. } => {
                 let content = self.content.clone();
                 for (n, file) in content.layout().files().iter().enumerate() {
-                    if file.len == 0 && plain.is_ok() && self.now.lens[n].is_none() {
+                    let named = files.contains(&FileIndex(n as u32));
+                    if file.len == 0 && plain.is_ok() && named && self.now.lens[n].is_none() {
                         self.now.lens[n] = Some(0);
                         self.note_change_of(n);
                     }
                 }
                 Outcome::Prepare(plain)
             }
+            Operation::Unpart { piece, ranges, .. } => {
+                Outcome::Unpart(plain.and_then(|()| ranges.into_iter().try_for_each(|range| self.unpart(piece, range))))
+            }
+            Operation::DropParts { .. } => {
+                if plain.is_ok() {
+                    self.parts.remove();
+                }
+                Outcome::DropParts(plain)
+            }
             Operation::Sync { .. } => {
                 if plain.is_ok() {
                     self.synced = self.now.clone();
                     self.journal.clear();
+                    self.parts.sync();
                 }
                 Outcome::Sync(plain)
             }
@@ -257,7 +308,7 @@ impl Disk {
                 let formula = content.range(at, len as u64);
                 let data = concat_unless_equal(&blocks, formula);
                 let data = data.as_deref().unwrap_or(formula);
-                let written = self.write_unless_full(at, data, plain, rng);
+                let written = self.write_unless_full((piece, begin), data, plain, rng);
                 Outcome::Absorb { blocks, hash: hash.map(|h| content.hash(piece, begin, data, h, last)), written }
             }
             Operation::Hash { piece, begin, len, hash, last, .. } => {
@@ -265,8 +316,9 @@ impl Disk {
                 Outcome::Hash(read.map(|()| -> Hashed {
                     let from = self.content.layout().start_of(piece) + u64::from(begin);
                     let known = self.content.known_hash(piece, begin, len, hash, last);
-                    known.filter(|_| self.is_formula(from, u64::from(len))).unwrap_or_else(|| {
-                        self.content.hash(piece, begin, &self.bytes(from, u64::from(len)), hash, last)
+                    let plain = self.parts.of(piece).is_empty() && self.is_formula(from, u64::from(len));
+                    known.filter(|_| plain).unwrap_or_else(|| {
+                        self.content.hash(piece, begin, &self.piece_bytes(piece, begin, len), hash, last)
                     })
                 }))
             }
@@ -282,6 +334,7 @@ impl Disk {
                     let Disk { now, synced, .. } = Disk::new(self.content.clone(), false);
                     (self.now, self.synced) = (now, synced);
                     self.journal.clear();
+                    self.parts.remove();
                 }
                 Outcome::Delete(plain)
             }
@@ -289,9 +342,26 @@ impl Disk {
         }
     }
 
+    /// Copies a range from the part file to its file.
+    fn unpart(&mut self, piece: PieceIndex, range: Range<u32>) -> Result<(), DiskFault> {
+        let (at, len) =
+            (self.content.layout().start_of(piece) + u64::from(range.start), u64::from(range.end - range.start));
+        let data = self.parts.read(at, len).ok_or_else(|| fault(DiskFaultKind::Short))?.to_vec();
+        self.write_files(at, &data);
+        Ok(())
+    }
+
+    /// Writes to the files, and remembers it until the next sync.
+    fn write_files(&mut self, at: u64, data: &[u8]) {
+        self.write(at, data);
+        self.note_change(at, data.len() as u64);
+        let right = equal(self.content.range(at, data.len() as u64), data);
+        self.journal.push((at, data.len() as u64, (!right).then(|| data.to_vec())));
+    }
+
     fn write_unless_full(
         &mut self,
-        at: u64,
+        (piece, begin): (PieceIndex, u32),
         data: &[u8],
         plain: Result<(), DiskFault>,
         rng: &mut Rng,
@@ -313,10 +383,22 @@ impl Disk {
                 _ => rng.below(data.len() as u64 + 1) as usize,
             },
         };
-        self.write(at, &data[..part]);
-        self.note_change(at, part as u64);
-        let right = equal(self.content.range(at, part as u64), &data[..part]);
-        self.journal.push((at, part as u64, (!right).then(|| data[..part].to_vec())));
+        let content = self.content.clone();
+        let at = content.layout().start_of(piece) + u64::from(begin);
+        if self.parts.of(piece).is_empty() {
+            self.write_files(at, &data[..part]);
+            return plain;
+        }
+        let in_parts = self.parts.of(piece).to_vec();
+        let mut rest = &data[..part];
+        for (span, place) in content.layout().placed_spans(piece, begin, part as u32, &in_parts) {
+            let (these, after) = rest.split_at(span.len as usize);
+            rest = after;
+            match place {
+                Some(at) => self.parts.write(at, these),
+                None => self.write_files(content.layout().files()[span.file.0 as usize].offset + span.offset, these),
+            }
+        }
         plain
     }
 
@@ -326,7 +408,7 @@ impl Disk {
             return;
         }
         for (file, len) in self.content.layout().files().iter().zip(&mut self.now.lens) {
-            if file.offset < end && at < file.offset + file.len {
+            if file.len > 0 && file.offset < end && at < file.offset + file.len {
                 *len = Some(len.unwrap_or(0).max(end.min(file.offset + file.len) - file.offset));
             }
         }
@@ -380,6 +462,7 @@ impl Disk {
                 }
             }
         }
+        self.parts.crash(crash != Crash::Kept, rng);
         if crash != Crash::Kept {
             // What is there after the power came back stays there. The end of a program alone brings nothing to stable storage.
             self.synced = self.now.clone();
@@ -438,7 +521,7 @@ mod tests {
             let right = disk.content.range(0, 8000).to_vec();
             disk.write(0, &right[..4000]);
             disk.run(Operation::Sync { torrent: sameseed_core::id::TorrentId(1) }, None, &mut rng);
-            disk.write_unless_full(4000, &right[4000..], Ok(()), &mut rng).unwrap();
+            disk.write_unless_full((PieceIndex(4), 0), &right[4000..], Ok(()), &mut rng).unwrap();
             disk.crash(Crash::Torn, &mut rng);
             assert!((0..4).all(|piece| disk.is_piece_right(PieceIndex(piece))), "synced");
             lost += u32::from(!disk.is_right(4000, 4000));

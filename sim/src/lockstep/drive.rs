@@ -291,6 +291,7 @@ impl World {
                 None if late => {}
                 None => broken(Check::AfterClose, index, &format!("RevokeRead on {conn}")),
             },
+            Action::Place { piece, in_parts, .. } => self.disk_mut(index).parts.place(piece, in_parts),
             Action::Submit { op, operation } => {
                 self.host_mut(index).books.submitted(&operation);
                 self.check_silent_operation(index, &operation, late);

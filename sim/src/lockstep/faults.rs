@@ -70,6 +70,7 @@ faults! {
     Recheck "user: re-check in mid-everything",
     AskFlood "user: re-announce flood",
     Moving "user: files moved and renamed",
+    Reselect "host: other files selected",
     LateTick "time: late tick",
     TimeJump "time: jump forward",
     LateDrain "driver: postponed drain",

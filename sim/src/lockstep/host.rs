@@ -10,9 +10,10 @@ use sameseed_core::action::TxBatch;
 use sameseed_core::config::Config;
 use sameseed_core::engine::Engine;
 use sameseed_core::event::{AddTorrent, Command, Event};
-use sameseed_core::id::{ConnId, OpId, PeerId, PieceIndex, TorrentId};
+use sameseed_core::id::{ConnId, FileIndex, OpId, PeerId, PieceIndex, TorrentId};
 use sameseed_core::layout::Layout;
 use sameseed_core::metainfo::Metainfo;
+use sameseed_core::selection::Priority;
 use sameseed_core::time::{Duration, Instant};
 use sameseed_core::view::{PeerView, TorrentState, View};
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +29,10 @@ pub struct Host {
     pub(super) disk: Disk,
     pub(super) config: Config,
     pub(super) peers: Vec<SocketAddr>,
+    /// Files that it does not want.
+    pub(super) skips: BTreeSet<u32>,
+    /// Files that it has wanted at some time, or that were there before it came.
+    pub(super) ever_wanted: BTreeSet<u32>,
     /// Its clock is so much ahead of the world's.
     pub(super) skew: Duration,
     /// When its next tick comes, in the world's time.
@@ -96,6 +101,8 @@ impl Host {
             disk,
             config,
             peers,
+            skips: BTreeSet::new(),
+            ever_wanted: BTreeSet::new(),
             skew: Duration::ZERO,
             next_tick: None,
             undrained: false,
@@ -123,6 +130,7 @@ impl Host {
 
     /// The program starts again: only the disk is as it was.
     pub(super) fn restart(&mut self, seed: [u8; 32], now: Instant) {
+        self.disk.parts.forget_places();
         self.engine = Engine::new(self.config.clone(), seed, now + self.skew, 1_700_000_000);
         self.next_tick = None;
         self.undrained = false;
@@ -148,6 +156,8 @@ impl Host {
             paused: false,
             resume: self.disk.resume.clone(),
             force_check: std::mem::take(&mut self.force_check),
+            priorities: self.skips.iter().map(|file| (FileIndex(*file), Priority::Skip)).collect(),
+            sequential: false,
         };
         // Its resume data may be another than at the crash.
         self.disk.forget_what_shows();
@@ -169,6 +179,24 @@ impl Host {
     pub(super) fn note_checked(&mut self) {
         let doubted = self.doubted.take().unwrap_or_default();
         self.disk.damage.unnoticed.retain(|piece| !doubted.contains(piece));
+    }
+
+    /// It wants all files but these.
+    pub(super) fn set_skips(&mut self, skips: BTreeSet<u32>, layout: &Layout) {
+        let files = layout.files().len() as u32;
+        self.ever_wanted.extend((0..files).filter(|file| !skips.contains(file)));
+        self.skips = skips;
+    }
+
+    /// Whether it wants a piece.
+    pub(super) fn wants(&self, piece: PieceIndex, layout: &Layout) -> bool {
+        self.skips.is_empty()
+            || layout.spans(piece, 0, layout.len_of(piece)).any(|span| !self.skips.contains(&span.file.0))
+    }
+
+    /// Pieces that touch no file that it wants.
+    pub(super) fn unwanted(&self, layout: &Layout) -> BTreeSet<u32> {
+        (0..layout.piece_count()).filter(|piece| !self.wants(PieceIndex(*piece), layout)).collect()
     }
 
     /// Its engine.
@@ -252,6 +280,7 @@ impl Host {
             self.check_counts(&view, layout),
             self.check_peers(&peers),
             self.check_hunger(now),
+            self.check_files(),
         ];
         if let Some((check, detail)) = results.into_iter().find_map(Result::err) {
             broken(check, index, &detail);
@@ -292,6 +321,13 @@ impl Host {
             }
         }
         Ok(())
+    }
+
+    fn check_files(&self) -> Result<(), Breach> {
+        let lens = self.disk.now.lens.iter().zip(0..);
+        let made =
+            lens.filter(|(len, _)| len.is_some()).map(|(_, file)| file).find(|file| !self.ever_wanted.contains(file));
+        made.map_or(Ok(()), |file| Err((Check::LeftAlone, format!("file {file}"))))
     }
 
     fn check_peers(&self, peers: &[PeerView]) -> Result<(), Breach> {

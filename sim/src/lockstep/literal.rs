@@ -57,7 +57,7 @@ fn access(value: &Access) -> String {
 }
 
 fn client(value: &Client) -> String {
-    let Client { seeder, access: network, pool_blocks, upload_slots, peers, knows_itself, limits, later, start } =
+    let Client { seeder, access: network, pool_blocks, upload_slots, peers, knows_itself, limits, later, start, skips } =
         value;
     let (name, base) =
         if *seeder { ("Client::seeder()", Client::seeder()) } else { ("Client::leecher()", Client::leecher()) };
@@ -73,6 +73,7 @@ fn client(value: &Client) -> String {
             .map_or_else(|| String::from("None"), |(after, limits)| format!("Some(({}, {limits:?}))", duration(&after)))
     });
     fields.add("start", start, &base.start, fault);
+    fields.add("skips", skips, &base.skips, list);
     fields.short("Client", name)
 }
 

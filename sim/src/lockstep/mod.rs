@@ -23,6 +23,7 @@ mod node;
 pub mod nth;
 mod operate;
 pub mod parallel;
+mod parts;
 pub mod phases;
 mod reach;
 mod sabotage;

@@ -90,13 +90,11 @@ struct Goal {
     node: NodeIndex,
     /// Pieces that exist nowhere within its reach: no failure of its own.
     out_of_reach: Vec<PieceIndex>,
-    pieces: u32,
 }
 
 impl Goal {
     fn of_all(world: &World) -> Vec<Goal> {
-        let pieces = world.content.layout().piece_count();
-        let goal = |node| Goal { node, out_of_reach: world.out_of_reach(node), pieces };
+        let goal = |node| Goal { node, out_of_reach: world.out_of_reach(node) };
         world.clients().into_iter().filter(|node| world.nodes[*node].alive).map(goal).collect()
     }
 
@@ -109,8 +107,8 @@ impl Goal {
         if self.is_whole() || !world.nodes[self.node].alive {
             return world.nodes[self.node].alive && host.is_seeding();
         }
-        let have: u32 = host.view().torrents.iter().map(|torrent| torrent.have).sum();
-        have as usize + self.out_of_reach.len() >= self.pieces as usize
+        let lacking: u32 = host.view().torrents.iter().map(|torrent| torrent.wanted - torrent.wanted_have).sum();
+        lacking as usize <= self.out_of_reach.len()
     }
 
     /// No buffer is out and no answer is owed. Of a piece that nobody else has, some blocks may be here for ever.
@@ -142,14 +140,14 @@ fn audit(world: &World, goal: &Goal) {
     if !goal.is_whole() {
         return;
     }
-    if !host.disk().is_complete() {
+    if !host.disk().is_complete_but(|file| host.skips.contains(&file)) {
         broken(Check::Audit, node, "a file differs");
     }
     if !host.is_home() {
         broken(Check::Home, node, &format!("{view:?}"));
     }
     for torrent in &view.torrents {
-        if torrent.have != torrent.pieces || torrent.have_bytes != torrent.total_bytes {
+        if torrent.wanted_have != torrent.wanted || torrent.left_bytes != 0 {
             broken(Check::HaveCount, node, &format!("{torrent:?}"));
         }
         if let Err((check, detail)) = host.books.check(torrent).and_then(|()| host.books.check_useful(torrent)) {

@@ -15,12 +15,15 @@ impl World {
         knows && *alive && !access.nat
     }
 
-    /// The clients that a client can be connected to, directly or over others, itself among them.
-    pub(super) fn within_reach(&self, of: NodeIndex) -> BTreeSet<NodeIndex> {
+    /// The clients that a client can be connected to, directly or over others that `relay`, itself among them.
+    pub(super) fn within_reach(&self, of: NodeIndex, relays: impl Fn(NodeIndex) -> bool) -> BTreeSet<NodeIndex> {
         let clients: Vec<NodeIndex> = self.clients().into_iter().filter(|node| self.nodes[*node].alive).collect();
         let mut reached: BTreeSet<NodeIndex> = [of].into();
         let mut at = vec![of];
         while let Some(a) = at.pop() {
+            if a != of && !relays(a) {
+                continue;
+            }
             for b in &clients {
                 if !reached.contains(b) && (self.can_dial(a, *b) || self.can_dial(*b, a)) {
                     reached.insert(*b);
@@ -31,14 +34,24 @@ impl World {
         reached
     }
 
-    /// Pieces that a client cannot get: nobody within its reach holds them and serves them honestly.
+    /// Pieces that a client wants and cannot get: nobody within its reach holds them and serves them honestly.
     pub fn out_of_reach(&self, of: NodeIndex) -> Vec<PieceIndex> {
-        let reached = self.within_reach(of);
+        let layout = self.content.layout();
+        let all_want_all = self.clients().into_iter().all(|node| self.host(node).skips.is_empty());
+        let all_reached = self.within_reach(of, |_| true);
         let holds = |node: NodeIndex, piece| {
             let disk = &self.host(node).disk;
             disk.is_piece_right(piece) && (node == of || piece.0 >= disk.lie_about_pieces)
         };
-        let pieces = (0..self.content.layout().piece_count()).map(PieceIndex);
-        pieces.filter(|piece| !reached.iter().any(|node| holds(*node, *piece))).collect()
+        let wanted = (0..layout.piece_count()).map(PieceIndex).filter(|piece| self.host(of).wants(*piece, layout));
+        let is_held = |piece: &PieceIndex| {
+            if all_want_all {
+                return all_reached.iter().any(|node| holds(*node, *piece));
+            }
+            // Who does not want a piece does not fetch it for others.
+            let reached = self.within_reach(of, |node| self.host(node).wants(*piece, layout));
+            reached.into_iter().any(|node| holds(node, *piece))
+        };
+        wanted.filter(|piece| !is_held(piece)).collect()
     }
 }

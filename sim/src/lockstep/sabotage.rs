@@ -21,6 +21,8 @@ pub enum Sabotage {
     SendsUnknownMessage,
     AsksWhileChoked,
     AsksBeyondThePiece,
+    AsksForTheUnwanted,
+    ForgetsThePartFile,
     AsksTwice,
     AsksTwoPeers,
     AnswersTwice,
@@ -111,6 +113,7 @@ impl Sabotage {
                 let torrent = *torrent;
                 vec![action, Action::Notify(Notice::Checked { torrent, have: 0 })]
             }
+            (ForgetsThePartFile, Action::Place { .. }) => Vec::new(),
             (KeepsTheLiar, Action::Close { reason, .. }) if *reason == corrupt => Vec::new(),
             (LeavesInMidWrite, Action::Submit { operation: Operation::Absorb { .. }, .. }) => {
                 vec![action, Action::Notify(Notice::ShutDown)]
@@ -144,6 +147,11 @@ impl Sabotage {
             AsksBeyondThePiece => {
                 let beyond = wanted.map(|piece| (piece, host.piece_len(piece) - 1, 2));
                 add(beyond.filter(|_| wire.lets_us_ask()).map(ask))
+            }
+            AsksForTheUnwanted => {
+                let mut unwanted = (0..host.pieces()).filter(|piece| wire.has_told(*piece) && !wire.wants(*piece));
+                let block = unwanted.next().map(|piece| (piece, 0, host.piece_len(piece).min(16_384)));
+                add(block.filter(|_| wire.lets_us_ask()).map(ask))
             }
             AsksTwice => add(wire.asked().first().filter(|_| wire.lets_us_ask()).copied().map(ask)),
             AsksTwoPeers => {

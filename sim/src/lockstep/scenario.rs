@@ -38,6 +38,8 @@ pub struct Client {
     pub later: Option<(Duration, RateLimits)>,
     /// It had everything, and then this happened before it started.
     pub start: Option<Fault>,
+    /// Files that it does not want.
+    pub skips: Vec<u32>,
 }
 
 /// A scenario.
@@ -168,6 +170,9 @@ const DAMAGES: &[(Fault, u64)] = &[
     (Fault::FileGone, 100),
 ];
 
+/// The most that other files are selected, in 1/1000 per occasion.
+const MOST_RESELECTED: u64 = 200;
+
 fn pick<T: Copy>(rng: &mut Rng, from: &[T]) -> T {
     from[rng.below(from.len() as u64) as usize]
 }
@@ -185,6 +190,7 @@ impl Client {
             limits: RateLimits::default(),
             later: None,
             start: None,
+            skips: Vec::new(),
         }
     }
 
@@ -263,6 +269,7 @@ impl Scenario {
             clients.push(draw_client(rng, index, seeders, by_hand, nodes));
         }
         draw_limits(seed, total / SLOWEST_S, &mut clients);
+        draw_selections(seed, &mut clients, file_lens.len() as u32, &mut rates);
         let hostile_stay = rng.below(2) == 0;
         // Now and then long enough for the longer waits.
         let safety = Duration::from_secs(10 + rng.below(80) + if rng.below(16) == 0 { 300 } else { 0 });
@@ -312,7 +319,7 @@ impl Scenario {
             let limits = client.limits;
             let config = Config { pool_blocks, upload_slots, own_ips, limits, ..Config::default() };
             let full = client.seeder || client.start.is_some();
-            world.add_host_at(client.access, full, config, &client.peers);
+            world.add_selective_host(client.access, full, config, &client.peers, &client.skips);
             if let Some((after, limits)) = client.later {
                 world.push(after, Later::Limit { node: index, limits });
             }
@@ -368,7 +375,21 @@ fn draw_client(rng: &mut Rng, index: usize, seeders: usize, by_hand: bool, nodes
         knows_itself: rng.below(2) == 0,
         limits: RateLimits::default(),
         later: None,
+        skips: Vec::new(),
         start: (index > 0 && rng.below(12) == 0).then(|| pick(rng, STARTS)),
+    }
+}
+
+/// What clients do not want; from a stream of its own.
+fn draw_selections(seed: u64, clients: &mut [Client], files: u32, rates: &mut Vec<(Fault, u64)>) {
+    let rng = &mut random::rng("selections", &[seed]);
+    if rng.below(4) == 0 {
+        rates.push((Fault::Reselect, 1 + rng.below(MOST_RESELECTED)));
+    }
+    if rng.below(3) == 0 {
+        for client in clients.iter_mut().filter(|client| !client.seeder) {
+            client.skips = (0..files).filter(|_| rng.below(3) == 0).collect();
+        }
     }
 }
 
@@ -391,7 +412,8 @@ impl fmt::Display for Scenario {
                 start += &format!(", after {after:?} {limits:?}");
             }
             write!(f, "{role} {latency:?}+{jitter:?} {up}/{down} KiB/s{nat} pool {pool} slots {slots} ")?;
-            write!(f, "knows {peers:?}{itself}{start}; ")?;
+            let skips = if client.skips.is_empty() { String::new() } else { format!(" skips {:?}", client.skips) };
+            write!(f, "knows {peers:?}{itself}{start}{skips}; ")?;
         }
         let names: Vec<&str> = self.hostile.iter().map(|vice| vice.name()).collect();
         write!(f, "hostile {names:?}{}; trackers ", if self.hostile_stay { " stay" } else { "" })?;

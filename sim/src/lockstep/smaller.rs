@@ -145,6 +145,10 @@ fn less_time(scenario: &Scenario) -> Vec<Scenario> {
     seconds.filter(|safety| *safety < now).map(|safety| edited(scenario, |s| s.safety = safety)).collect()
 }
 
+fn wants_all(client: &mut Client) {
+    client.skips.clear();
+}
+
 fn plain_network(client: &mut Client) {
     client.access = Access::default();
 }
@@ -168,7 +172,7 @@ fn leeches(client: &mut Client) {
 
 fn simpler_clients(scenario: &Scenario) -> Vec<Scenario> {
     let mut all = Vec::new();
-    for edit in [plain_network, plain_sizes, no_limits, one_peer, leeches] {
+    for edit in [plain_network, plain_sizes, no_limits, one_peer, leeches, wants_all] {
         all.push(edited(scenario, |s| s.clients.iter_mut().skip(1).for_each(edit)));
         all.extend(
             (0..scenario.clients.len()).map(|n| edited(scenario, |s| s.clients[n..=n].iter_mut().for_each(edit))),

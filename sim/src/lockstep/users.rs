@@ -88,10 +88,11 @@ impl World {
         let delete_data = host.removing.take();
         (host.paused_since, host.doubted) = (None, None);
         host.books.begin_anew();
+        host.disk.parts.forget_places();
         host.flow.command(true, RateLimits::default());
         let live = host.wires.iter().find(|(_, wire)| wire.is_live()).map(|(conn, _)| *conn);
         let view = host.view();
-        let files = host.disk.now.lens.iter().any(Option::is_some);
+        let files = host.disk.now.lens.iter().any(Option::is_some) || host.disk.parts.len().is_some();
         let left = match () {
             () if delete_data.is_none() => Some(String::from("nobody wanted it to go")),
             () if !view.torrents.is_empty() => Some(String::from("it is still shown")),

@@ -53,7 +53,9 @@ pub(super) struct Wire {
     said_have: BTreeSet<u32>,
     told: BTreeSet<u32>,
     told_all: bool,
-    /// Pieces told one by one, less those that we have.
+    /// Pieces that touch no selected file.
+    unwanted: BTreeSet<u32>,
+    /// Pieces told one by one, less those that we have and those that we do not want.
     wanted: usize,
     said_interested: bool,
     choked_us: bool,
@@ -96,6 +98,18 @@ impl Wire {
     /// A fresh connection; `honest` when the other side is an honest client.
     pub(super) fn new(honest: bool) -> Self {
         Wire { choked_us: true, we_choke: true, honest, ..Wire::default() }
+    }
+
+    /// The client wants all pieces but these from now on.
+    pub(super) fn set_unwanted(&mut self, unwanted: BTreeSet<u32>) {
+        self.unwanted = unwanted;
+        let wanted = self.told.iter().filter(|piece| !self.said_have.contains(piece) && !self.unwanted.contains(piece));
+        self.wanted = wanted.count();
+    }
+
+    /// Whether the client wants this piece.
+    pub(super) fn wants(&self, piece: u32) -> bool {
+        !self.unwanted.contains(&piece)
     }
 
     fn is_fast(&self) -> bool {
@@ -167,7 +181,7 @@ impl Wire {
     }
 
     fn note_told(&mut self, piece: u32) {
-        if self.told.insert(piece) && !self.said_have.contains(&piece) {
+        if self.told.insert(piece) && !self.said_have.contains(&piece) && self.wants(piece) {
             self.wanted += 1;
         }
     }
@@ -340,7 +354,7 @@ impl Wire {
         if !self.said_have.insert(piece) {
             return Err((Check::HaveOnce, format!("piece {piece}")));
         }
-        self.wanted -= usize::from(self.told.contains(&piece));
+        self.wanted -= usize::from(self.told.contains(&piece) && self.wants(piece));
         if !host.holds(piece) {
             return Err((Check::HaveIsTrue, format!("piece {piece}")));
         }
@@ -358,6 +372,9 @@ impl Wire {
         }
         if self.said_have.contains(&piece) {
             return Err((Check::PossibleRequest, format!("{range:?} is had")));
+        }
+        if !self.wants(piece) && !late {
+            return Err((Check::Unwanted, format!("{range:?}")));
         }
         if self.refused.remove(&range) && late {
             // Which came first, the request or its reject, is not known here.
@@ -408,7 +425,12 @@ impl Wire {
             return Ok(());
         }
         self.settle_answers()?;
-        let wants = if self.told_all { self.said_have.len() < pieces as usize } else { self.wanted > 0 };
+        let wants = if self.told_all {
+            let settled = self.unwanted.iter().filter(|piece| !self.said_have.contains(piece)).count();
+            self.said_have.len() + settled < pieces as usize
+        } else {
+            self.wanted > 0
+        };
         if self.is_live() && wants != self.said_interested {
             return Err((Check::Interested, format!("there is something to want: {wants}")));
         }

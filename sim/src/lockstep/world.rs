@@ -23,7 +23,7 @@ use sameseed_core::id::{ConnId, OpId, TorrentId};
 use sameseed_core::metainfo::Metainfo;
 use sameseed_core::rng::{Rng, Seed};
 use sameseed_core::time::{Duration, Instant};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, SocketAddrV4};
 use std::rc::Rc;
 
@@ -196,10 +196,27 @@ impl World {
 
     /// Adds a host with a network of its own kind.
     pub fn add_host_at(&mut self, access: Access, seeder: bool, config: Config, peers: &[NodeIndex]) -> NodeIndex {
+        self.add_selective_host(access, seeder, config, peers, &[])
+    }
+
+    /// Adds a host that does not want these files.
+    pub fn add_selective_host(
+        &mut self,
+        access: Access,
+        seeder: bool,
+        config: Config,
+        peers: &[NodeIndex],
+        skips: &[u32],
+    ) -> NodeIndex {
         let index = self.nodes.len();
         let disk = Disk::new(self.content.clone(), seeder);
         let peers = peers.iter().map(|peer| SocketAddr::V4(address(*peer))).collect();
-        let host = Host::new(self.seed_of(index, 0), self.now, config, disk, peers);
+        let mut host = Host::new(self.seed_of(index, 0), self.now, config, disk, peers);
+        if seeder {
+            host.set_skips(BTreeSet::new(), self.content.layout());
+        }
+        let files = self.content.layout().files().len() as u32;
+        host.set_skips(skips.iter().copied().filter(|file| *file < files).collect(), self.content.layout());
         self.add_node(access, Kind::Client(Box::new(host)));
         self.start(index);
         index

@@ -15,6 +15,7 @@ use sameseed_core::layout::Layout;
 use sameseed_core::rng::{Rng, Stream};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -162,7 +163,7 @@ impl Stored {
         match operation {
             Operation::Stat { .. } => {
                 let stat = |(len, mtime): (&Option<u64>, &i64)| len.map(|len| FileStat { len, mtime_unix_ns: *mtime });
-                Outcome::Stat(Ok(self.lens.iter().zip(&self.mtimes).map(stat).collect()))
+                Outcome::Stat(Ok(self.lens.iter().zip(&self.mtimes).map(stat).chain([None]).collect()))
             }
             Operation::Prepare { .. } => {
                 for (len, file) in self.lens.iter_mut().zip(self.layout.files()).filter(|(_, file)| file.len == 0) {
@@ -178,6 +179,9 @@ impl Stored {
             Operation::Hash { piece, begin, len, hash, last, .. } => {
                 Outcome::Hash(self.read(piece, begin, len).map(|data| hashed(hash, data, last)))
             }
+            // These clients want everything: nothing was put aside.
+            Operation::Unpart { .. } => Outcome::Unpart(Ok(())),
+            Operation::DropParts { .. } => Outcome::DropParts(Ok(())),
             Operation::Sync { .. } => {
                 self.unsynced.clear();
                 Outcome::Sync(Ok(()))
@@ -219,6 +223,8 @@ impl Stored {
                 Outcome::Absorb { blocks, hash: hash.map(|state| hashed(state, &data, last)), written: Err(fault) }
             }
             Operation::Hash { .. } => Outcome::Hash(Err(fault)),
+            Operation::Unpart { .. } => Outcome::Unpart(Err(fault)),
+            Operation::DropParts { .. } => Outcome::DropParts(Err(fault)),
             Operation::Sync { .. } => Outcome::Sync(Err(fault)),
             Operation::SaveResume { .. } => Outcome::SaveResume(Err(fault)),
             Operation::Truncate { .. } => Outcome::Truncate(Err(fault)),
@@ -307,6 +313,10 @@ impl Disk for SimDisk {
     fn register(&mut self, _: TorrentId, _: Storage) {}
 
     fn forget(&mut self, _: TorrentId) {}
+
+    fn place(&mut self, _: TorrentId, piece: PieceIndex, in_parts: Vec<Range<u32>>) {
+        assert!(in_parts.is_empty(), "these clients want everything, {piece:?} too");
+    }
 
     fn submit(&mut self, op: OpId, operation: Operation) {
         self.push(Job::Operation(op, operation, self.account.disk_operations.count()));

@@ -9,9 +9,10 @@ use crate::engine::Engine;
 use crate::event::{AddTorrent, Command, Event, FetchReply, Hashed, Outcome};
 use crate::fault::{DiskFault, DiskFaultKind, LinkFault};
 use crate::hash::{HashState, sha1};
-use crate::id::{BLOCK_LEN, ConnId, InfoHash, OpId, PeerId, PieceIndex, TorrentId};
+use crate::id::{BLOCK_LEN, ConnId, FileIndex, InfoHash, OpId, PeerId, PieceIndex, TorrentId};
 use crate::layout::Layout;
 use crate::metainfo::Metainfo;
+use crate::selection::Priority;
 use crate::time::{Duration, Instant};
 use crate::view::TorrentView;
 use crate::wire::{BlockRequest, Decoder, Handshake, Item, Message, encode_piece_header};
@@ -21,6 +22,7 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
+use core::ops::Range;
 
 pub(super) const TORRENT: TorrentId = TorrentId(1);
 pub(super) const INFO_HASH: [u8; 20] = [9; 20];
@@ -99,7 +101,7 @@ pub(super) struct World {
     pub(super) disk_full: bool,
     /// Nothing can be read back.
     pub(super) disk_unreadable: bool,
-    disk: Vec<u8>,
+    pub(super) disk: Vec<u8>,
     /// The file is there, so long, changed last at this time.
     pub(super) file: Option<FileStat>,
     /// The resume data on disk.
@@ -108,6 +110,13 @@ pub(super) struct World {
     pub(super) saves_fail: bool,
     pub(super) syncs_fail: bool,
     accepted: u64,
+    pub(super) priorities: Vec<(FileIndex, Priority)>,
+    /// Readers wait: a block of a nearest piece may be asked for twice.
+    pub(super) readers_wait: bool,
+    /// What of each piece stands in the part file; its bytes are kept where those of the files are.
+    pub(super) placed: BTreeMap<u32, Vec<Range<u32>>>,
+    /// Of a torrent of several files how each looks, and at the end the part file.
+    pub(super) stats: Vec<Option<FileStat>>,
 }
 
 impl World {
@@ -151,6 +160,29 @@ impl World {
         Self::begin(pieces, piece_len, seeded, config, peers, vec![])
     }
 
+    /// With files of these lengths in a row, of which only some are wanted; the disk has not begun.
+    pub(super) fn of_files(lens: &[u64], piece_len: u32, priorities: &[(u32, Priority)]) -> Self {
+        Self::of_files_with(lens, piece_len, priorities, Config::default())
+    }
+
+    /// The same with these settings.
+    pub(super) fn of_files_with(lens: &[u64], piece_len: u32, priorities: &[(u32, Priority)], config: Config) -> Self {
+        let files = lens.iter().map(|len| (vec![String::from("file")], *len, false)).collect();
+        let layout = Layout::new(files, piece_len).unwrap();
+        let mut world = Self::of_layout(layout, false, config);
+        world.priorities = of_files(priorities);
+        world.add(vec![], vec![]);
+        world.run_disk();
+        world.disk_works = true;
+        world
+    }
+
+    /// Changes how urgently files are wanted.
+    pub(super) fn select(&mut self, files: &[(u32, Priority)]) {
+        let command = Command::SetPriorities { torrent: TORRENT, files: of_files(files) };
+        self.handle(Event::Command(command));
+    }
+
     fn begin(
         pieces: u32,
         piece_len: u32,
@@ -161,6 +193,13 @@ impl World {
     ) -> Self {
         let len = u64::from(pieces) * u64::from(piece_len) - 5;
         let layout = Layout::new(vec![(vec![String::from("file")], len, false)], piece_len).unwrap();
+        let mut world = Self::of_layout(layout, seeded, config);
+        world.add(peers, trackers);
+        world
+    }
+
+    fn of_layout(layout: Layout, seeded: bool, config: Config) -> Self {
+        let (len, piece_len) = (layout.total_len(), layout.piece_len());
         let bytes = content(0, len as u32);
         let meta = Metainfo {
             info_hash: InfoHash::V1(INFO_HASH),
@@ -174,7 +213,8 @@ impl World {
             created_by: None,
             created_unix_s: None,
         };
-        let mut world = World {
+        let stats = vec![None; meta.layout.files().len() + 1];
+        World {
             engine: Engine::new(config, [7; 32], Instant::ZERO, 0),
             now: Instant::ZERO,
             ops: vec![],
@@ -193,9 +233,11 @@ impl World {
             disk: if seeded { bytes } else { vec![0; len as usize] },
             accepted: 0,
             meta,
-        };
-        world.add(peers, trackers);
-        world
+            priorities: vec![],
+            placed: BTreeMap::new(),
+            stats,
+            readers_wait: false,
+        }
     }
 
     /// The program starts again, with this resume data; the disk is as it was.
@@ -205,6 +247,7 @@ impl World {
         self.ops.clear();
         self.notices.clear();
         self.closed.clear();
+        self.placed.clear();
         let add = AddTorrent { resume, force_check, ..self.as_new(TORRENT) };
         self.handle(Event::Command(Command::Add(Box::new(add))));
     }
@@ -220,6 +263,8 @@ impl World {
             paused: false,
             resume: None,
             force_check: false,
+            priorities: self.priorities.clone(),
+            sequential: false,
         }
     }
 
@@ -284,6 +329,9 @@ impl World {
     /// A block that one peer is asked for is asked of another only when every block that any peer has was asked for: in the end game.
     fn check_copies(&self, before: &BTreeMap<BlockRequest, u32>) {
         let asked = self.count_asked();
+        if self.readers_wait {
+            return;
+        }
         let copied = asked.iter().find(|(request, n)| **n > 1 && **n > before.get(request).copied().unwrap_or(0));
         let unasked = copied.and_then(|_| self.engine.torrents[&TORRENT].find_unasked());
         assert_eq!(unasked, None, "{copied:?} is asked for twice while this block of nobody");
@@ -300,6 +348,7 @@ impl World {
             Action::AllowRead { conn, .. } | Action::RevokeRead { conn, .. } => {
                 assert!(!self.closed.contains_key(&conn), "nothing after the close")
             }
+            Action::Place { piece, in_parts, .. } => _ = self.placed.insert(piece.0, in_parts),
             Action::Submit { op, operation } => self.ops.push((op, operation)),
             Action::Abort { .. } => {}
             Action::Notify(notice) => self.notices.push(notice),
@@ -384,13 +433,25 @@ impl World {
         let start = |meta: &Metainfo, piece, begin| (meta.layout.start_of(piece) + u64::from(begin)) as usize;
         let fault = || DiskFault { kind: DiskFaultKind::Full, path: String::from("file"), detail: String::new() };
         match operation {
-            Operation::Stat { .. } => Outcome::Stat(Ok(vec![self.file])),
+            Operation::Stat { .. } => {
+                let one = self.meta.layout.files().len() == 1;
+                Outcome::Stat(Ok(if one { vec![self.file, None] } else { self.stats.clone() }))
+            }
             Operation::Prepare { .. } => Outcome::Prepare(Ok(())),
             Operation::Sync { .. } => Outcome::Sync(if self.syncs_fail { Err(fault()) } else { Ok(()) }),
             Operation::SaveResume { .. } if self.saves_fail => Outcome::SaveResume(Err(fault())),
             Operation::SaveResume { bytes, .. } => {
                 self.saved = Some(bytes);
                 Outcome::SaveResume(Ok(()))
+            }
+            Operation::Unpart { .. } if self.disk_full => Outcome::Unpart(Err(fault())),
+            Operation::Unpart { piece, ranges, .. } => {
+                ranges.iter().for_each(|range| self.touch(piece, range.start, range.end - range.start, &[]));
+                Outcome::Unpart(Ok(()))
+            }
+            Operation::DropParts { .. } => {
+                self.stats.last_mut().into_iter().for_each(|parts| *parts = None);
+                Outcome::DropParts(Ok(()))
             }
             Operation::Truncate { .. } => Outcome::Truncate(Ok(())),
             Operation::Move { .. } => Outcome::Move(if self.disk_full { Err(fault()) } else { Ok(()) }),
@@ -412,6 +473,8 @@ impl World {
                     let old = self.file.unwrap_or(FileStat { len: 0, mtime_unix_ns: 1 });
                     let len = old.len.max((at + data.len()) as u64);
                     self.file = Some(FileStat { len, mtime_unix_ns: old.mtime_unix_ns + 1 });
+                    let in_parts = self.placed.get(&piece.0).cloned().unwrap_or_default();
+                    self.touch(piece, begin, data.len() as u32, &in_parts);
                 }
                 Outcome::Absorb { blocks, hash: hash.map(|hash| hashed(hash, &data, last)), written }
             }
@@ -422,6 +485,19 @@ impl World {
             }
             Operation::Resolve { .. } => Outcome::Resolve(Err(LinkFault::NameNotFound)),
             Operation::Fetch(_) => Outcome::Fetch(Err(LinkFault::TimedOut)),
+        }
+    }
+
+    /// A range is written: some of it to the part file.
+    fn touch(&mut self, piece: PieceIndex, begin: u32, len: u32, in_parts: &[Range<u32>]) {
+        let mtime_unix_ns = self.file.map_or(0, |file| file.mtime_unix_ns) + self.stats.len() as i64;
+        let parts = self.stats.len().saturating_sub(1);
+        for (span, aside) in self.meta.layout.placed_spans(piece, begin, len, in_parts) {
+            let (file, end) = aside.map_or((span.file.0 as usize, span.offset), |at| (parts, at));
+            let old = self.stats.get(file).copied().flatten();
+            let len = old.map_or(0, |old| old.len).max(end + span.len);
+            let mtime_unix_ns = old.map_or(mtime_unix_ns, |old| old.mtime_unix_ns + 1);
+            self.stats[file] = Some(FileStat { len, mtime_unix_ns });
         }
     }
 
@@ -595,6 +671,10 @@ impl World {
         assert_eq!(self.pool(), (0, 0), "every buffer is home");
         assert_eq!(self.notices.last(), Some(&Notice::ShutDown));
     }
+}
+
+fn of_files(files: &[(u32, Priority)]) -> Vec<(FileIndex, Priority)> {
+    files.iter().map(|(file, priority)| (FileIndex(*file), *priority)).collect()
 }
 
 fn hashed(mut state: HashState, data: &[u8], last: bool) -> Hashed {
