@@ -323,7 +323,7 @@ mod tests {
         {"event":"tracker_answered","url":"http://t/announce","peers":5,"next_in_s":1800,"warning":"slow�down�"}
         {"event":"tracker_failed","url":"udp://t:1","reason":"the tracker says: no"}
         {"event":"disk_trouble","path":"a/b","kind":"no space left","detail":"No space left on device"}
-        {"event":"refused"}
+        {"event":"refused","reason":"everything is being shut down"}
         {"event":"removed","fault":null}
         {"event":"moved","dir":"/srv"}
         {"event":"renamed","from":"a","to":"b"}

@@ -478,3 +478,28 @@ async fn a_link_in_the_place_of_the_part_file_is_not_followed() {
     assert_eq!(written.unwrap_err().kind, DiskFaultKind::NotRegular);
     assert_eq!(std::fs::read(bench.dir.path().join("outside")).unwrap(), b"safe");
 }
+
+#[tokio::test]
+async fn the_part_file_moves_and_goes_with_its_torrent_and_a_rename_leaves_it() {
+    let near = tempfile::tempdir().unwrap();
+    let far = tempfile::tempdir_in("/dev/shm").ok();
+    for target in [Some(near), far].into_iter().flatten() {
+        let mut bench = bench(&[("t/a", 40_000, false), ("t/b", 50_000, false)]);
+        bench.prepare().await;
+        let beyond = 40_000..PIECE_LEN;
+        bench.disk.place(TORRENT, PieceIndex(0), Vec::from([beyond]));
+        assert_eq!(bench.absorb(0, PIECE_LEN as usize).await.2, Ok(()));
+        let root = target.path().join("x");
+        let to = Folder(root.clone().into_os_string().into_encoded_bytes());
+        assert!(matches!(bench.run(Operation::Move { torrent: TORRENT, to }).await, Outcome::Move(Ok(()))));
+        let rename = Operation::Rename { torrent: TORRENT, from: vec!["t".into()], to: vec!["u".into()] };
+        assert!(matches!(bench.run(rename).await, Outcome::Rename(Ok(()))));
+        assert!(root.join(".t.parts").exists() && !bench.root().join(".t.parts").exists());
+        assert!(root.join("u/a").exists() && !root.join("u/b").exists());
+        assert!(bench.hash(0, PIECE_LEN).await.is_ok(), "it is read where it stands now");
+        assert!(matches!(bench.run(Operation::Sync { torrent: TORRENT }).await, Outcome::Sync(Ok(()))));
+        let outcome = bench.run(Operation::Delete { torrent: TORRENT, files: true }).await;
+        assert!(matches!(outcome, Outcome::Delete(Ok(()))), "{outcome:?}");
+        assert_eq!(std::fs::read_dir(&root).unwrap().count(), 0, "nothing of it is left");
+    }
+}
