@@ -1,7 +1,7 @@
 //! Resume data: what was verified and safe on disk at a checkpoint, and how the files looked then. One file per torrent, bencoded.
 //!
 //! The keys are those of libtorrent's resume files (`.fastresume` of qBittorrent), so that either can be read; what we add stands under
-//! [`OUR_KEY`]: size and mtime of each file, and a digest over everything, so that a rotten bit is no false claim. Nothing is believed here:
+//! `OUR_KEY`: size and mtime of each file, and a digest over everything, so that a rotten bit is no false claim. Nothing is believed here:
 //! what a claim is worth is decided where the files are looked at. All that is read is bounded by the torrent it is for.
 
 use crate::bencode::{BencodeError, Dict, Tree, Value};
