@@ -300,7 +300,8 @@ impl Engine {
 
     fn finish_shutdown(&mut self) {
         let said = || self.torrents.values().all(|torrent| torrent.is_goodbye_said() && torrent.is_saved());
-        let quiet = || said() && !self.shared.is_writing() && self.leaving.is_empty();
+        let errands = || self.torrents.values().any(Torrent::is_on_errand);
+        let quiet = || said() && !self.shared.is_writing() && self.leaving.is_empty() && !errands();
         if self.stopping && !self.stopped && quiet() {
             self.declare_stopped();
         }

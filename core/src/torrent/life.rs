@@ -166,6 +166,11 @@ impl Torrent {
         self.note_totals(now);
     }
 
+    /// Whether a move, a renaming or a deletion of its files is under way.
+    pub(crate) fn is_on_errand(&self) -> bool {
+        self.life.is_on_errand()
+    }
+
     /// Whether it was told to leave.
     pub(crate) fn is_leaving(&self) -> bool {
         self.life.leaving.is_some()

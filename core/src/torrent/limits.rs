@@ -136,7 +136,8 @@ impl Torrent {
         // Who has sent at once what it was allowed to gets more at a time, who takes long less: what is not used is lacking elsewhere.
         let at_once = now.since(peer.granted) <= own.step().min(all.step()) * 2;
         let grant = if at_once { peer.grant_bytes * 2 } else { peer.grant_bytes / 2 };
-        peer.grant_bytes = grant.clamp(LEAST_BYTES, own.most_at_a_time().min(all.most_at_a_time()).max(LEAST_BYTES));
+        let most_at_a_time = own.most_at_a_time().min(all.most_at_a_time()).min(READ_GRANT_BYTES - LOW_CREDIT_BYTES);
+        peer.grant_bytes = grant.clamp(LEAST_BYTES, most_at_a_time.max(LEAST_BYTES));
         let bytes = peer.grant_bytes.min(most);
         let promised = peer.promised_bytes();
         peer.read_credit += bytes;
@@ -157,7 +158,8 @@ impl Torrent {
         for peer in self.peers.values_mut() {
             peer.excuse_wait(now, peer.in_line_since.is_some());
             let unused = peer.promised_bytes();
-            if unused > 0 && now.since(peer.granted) >= GRANT_LASTS {
+            // What is left of a handshake needs no turn.
+            if unused > 0 && peer.stage != Stage::Handshaking && now.since(peer.granted) >= GRANT_LASTS {
                 shared.revoke_read(peer, IDLE_CREDIT_BYTES);
                 shared.lines.down.bucket.settle(unused);
                 self.lines.down.bucket.settle(unused);
@@ -176,13 +178,17 @@ impl Torrent {
         }
     }
 
-    /// The next peer in line is sent something.
-    pub(crate) fn serve_send(&mut self, now: Instant, shared: &mut Shared) -> Served {
-        // Messages never wait, but payload waits for what they have used.
+    /// Messages never wait, but payload waits for what they have used. Once a second at least, so that what a limit allows them is not owed later.
+    pub(super) fn charge_messages(&mut self, now: Instant) {
         self.lines.up.bucket.refill(now);
         for peer in self.peers.values_mut() {
             self.lines.up.bucket.take(core::mem::take(&mut peer.control_bytes));
         }
+    }
+
+    /// The next peer in line is sent something.
+    pub(crate) fn serve_send(&mut self, now: Instant, shared: &mut Shared) -> Served {
+        self.charge_messages(now);
         let most = self.lines.up.bucket.available().min(shared.lines.up.bucket.available());
         if most < LEAST_BYTES {
             return Served::Held;

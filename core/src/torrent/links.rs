@@ -271,6 +271,7 @@ impl Torrent {
     /// Rates, time-outs, keep-alives.
     pub(super) fn tick_peers(&mut self, now: Instant, shared: &mut Shared) {
         self.look_at_grants(now, shared);
+        self.charge_messages(now);
         let (mut late, mut snubbing) = (Vec::new(), Vec::new());
         let config = &shared.config;
         for peer in self.peers.values_mut() {

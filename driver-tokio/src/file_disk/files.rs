@@ -49,6 +49,8 @@ pub(super) struct Place {
     /// What of each piece stands in the part file.
     parts: Mutex<BTreeMap<PieceIndex, Arc<[Range<u32>]>>>,
     unsynced: Mutex<Unsynced>,
+    /// Held as long as a sync takes.
+    syncing: Mutex<()>,
 }
 
 /// What was changed since the last sync began.
@@ -93,7 +95,14 @@ impl Files {
     /// A place that is not in use yet.
     pub(super) fn new_place(&self, torrent: TorrentId, storage: Storage) -> Place {
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
-        Place { torrent, number, storage, parts: Mutex::default(), unsynced: Mutex::default() }
+        Place {
+            torrent,
+            number,
+            storage,
+            parts: Mutex::default(),
+            unsynced: Mutex::default(),
+            syncing: Mutex::default(),
+        }
     }
 
     /// From now on the torrent is here.
@@ -268,6 +277,8 @@ impl Place {
 
     /// Brings all that was written before to stable storage: contents, and the entries of new files in their folders.
     pub(super) fn sync(&self, files: &Files) -> Result<(), DiskFault> {
+        // One at a time: who comes second finds nothing to sync, and must not say so before the first has ended.
+        let _syncing = lock(&self.syncing);
         let mut unsynced = std::mem::take(&mut *lock(&self.unsynced));
         let result = self.sync_all(files, &mut unsynced);
         // What is left after a fault is for the next time.
@@ -298,6 +309,11 @@ impl Place {
         while let Some(path) = unsynced.folders.first() {
             let synced = Folders::new(self, false).at(path).and_then(rustix::fs::fsync);
             if let Err(errno) = synced {
+                let path = path.clone();
+                if errno == Errno::NOENT {
+                    // Told this once, as with files.
+                    unsynced.folders.pop_first();
+                }
                 return Err(fault(path.iter().fold(self.storage.root.clone(), |at, name| at.join(name)), errno.into()));
             }
             unsynced.folders.pop_first();

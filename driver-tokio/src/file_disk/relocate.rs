@@ -35,6 +35,7 @@ impl Files {
         }
         std::fs::create_dir_all(&root).map_err(|error| fault(root.clone(), error))?;
         let new = self.new_place(torrent, Storage { root, ..old.storage.clone() });
+        new.root().map_err(|errno| fault(new.storage.root.clone(), errno.into()))?;
         let mut renamed = Vec::new();
         let mut copied = BTreeSet::new();
         for top in old.tops() {
@@ -47,6 +48,11 @@ impl Files {
                     return Err(fault(new.storage.root.join(&top), errno.into()));
                 }
             }
+        }
+        if let Err(error) = new.refuse_existing(&copied) {
+            // Nothing was made there: what is there is another's, or our own files by another way.
+            put_back(&old, &new, &renamed);
+            return Err(error);
         }
         if let Err(error) = self.copy(&old, &new, &copied) {
             new.delete(&copied);
@@ -101,13 +107,6 @@ impl Files {
 
     /// Copies the files below the entries `tops` and brings the copies to stable storage.
     fn copy(&self, old: &Place, new: &Place, tops: &BTreeSet<String>) -> Result<(), DiskFault> {
-        for top in tops {
-            match new.root().and_then(|root| statat(root, top, AtFlags::SYMLINK_NOFOLLOW)) {
-                Err(Errno::NOENT) => {}
-                Ok(_) => return Err(fault(new.storage.root.join(top), io::ErrorKind::AlreadyExists.into())),
-                Err(errno) => return Err(fault(new.storage.root.join(top), errno.into())),
-            }
-        }
         for (file, _) in old.own_files(tops) {
             let source = match old.open(file, Purpose::Read) {
                 Ok(source) => source,
@@ -148,6 +147,18 @@ impl Place {
         files.filter_map(|file| file.path.first()).chain([&self.storage.parts_name]).cloned().collect()
     }
 
+    /// None of the entries `tops` may be there.
+    fn refuse_existing(&self, tops: &BTreeSet<String>) -> Result<(), DiskFault> {
+        for top in tops {
+            match self.root().and_then(|root| statat(root, top, AtFlags::SYMLINK_NOFOLLOW)) {
+                Err(Errno::NOENT) => {}
+                Ok(_) => return Err(fault(self.storage.root.join(top), io::ErrorKind::AlreadyExists.into())),
+                Err(errno) => return Err(fault(self.storage.root.join(top), errno.into())),
+            }
+        }
+        Ok(())
+    }
+
     fn own_files<'a>(&'a self, tops: &'a BTreeSet<String>) -> impl Iterator<Item = (FileIndex, &'a [String])> {
         let files = (0..).map(FileIndex).zip(self.storage.layout.files());
         let ours = files.filter(|(_, file)| !file.pad && file.path.first().is_some_and(|top| tops.contains(top)));
@@ -186,7 +197,19 @@ impl Place {
 }
 
 fn rename_top(old: &Place, new: &Place, top: &str) -> Result<(), Errno> {
-    rename_no_replace(&old.root()?, top.as_ref(), &new.root()?, top.as_ref())
+    let to = new.root()?;
+    match old.root() {
+        Err(Errno::NOENT) => Err(nothing_there(&to, top.as_ref())),
+        from => rename_no_replace(&from?, top.as_ref(), &to, top.as_ref()),
+    }
+}
+
+/// What is not made yet can be given any name, but one under which something stands: that would be taken for it.
+fn nothing_there(folder: &OwnedFd, name: &Path) -> Errno {
+    match statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(_) => Errno::EXIST,
+        Err(errno) => errno,
+    }
 }
 
 /// Renames, and never over something that is there.
@@ -198,6 +221,7 @@ fn rename_no_replace(from: &OwnedFd, old: &Path, to: &OwnedFd, new: &Path) -> Re
             Err(Errno::NOENT) => renameat(from, old, to, new),
             Err(errno) => Err(errno),
         },
+        Err(Errno::NOENT) => Err(nothing_there(to, new)),
         other => other,
     }
 }

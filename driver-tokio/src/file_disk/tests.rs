@@ -227,6 +227,36 @@ async fn nothing_is_moved_or_renamed_over_what_is_there() {
 }
 
 #[tokio::test]
+async fn what_is_there_already_survives_a_move_that_is_refused_for_it() {
+    let near = tempfile::tempdir().unwrap();
+    let far = tempfile::tempdir_in("/dev/shm").ok();
+    for target in [Some(near), far].into_iter().flatten() {
+        let mut bench = saved_bench().await;
+        std::fs::create_dir_all(target.path().join("t/sub")).unwrap();
+        std::fs::write(target.path().join("t/sub/b"), "another's").unwrap();
+        let to = Folder(target.path().as_os_str().as_encoded_bytes().to_vec());
+        assert!(matches!(bench.run(Operation::Move { torrent: TORRENT, to }).await, Outcome::Move(Err(_))));
+        assert_eq!(std::fs::read(target.path().join("t/sub/b")).unwrap(), b"another's");
+        assert!(bench.hash(0, 200).await.is_ok(), "all is where it was");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_made_yet_takes_no_name_under_which_something_stands() {
+    let mut bench = bench(&[("t/a", 100, false)]);
+    std::fs::create_dir_all(bench.root().join("taken")).unwrap();
+    let rename = |to: &str| Operation::Rename { torrent: TORRENT, from: vec!["t".into()], to: vec![to.into()] };
+    assert!(matches!(bench.run(rename("taken")).await, Outcome::Rename(Err(_))));
+    assert!(matches!(bench.run(rename("free")).await, Outcome::Rename(Ok(()))));
+    let target = tempfile::tempdir().unwrap();
+    std::fs::create_dir(target.path().join("free")).unwrap();
+    let to = |path: &[u8]| Operation::Move { torrent: TORRENT, to: Folder(path.to_vec()) };
+    let taken = target.path().as_os_str().as_encoded_bytes().to_vec();
+    assert!(matches!(bench.run(to(&taken)).await, Outcome::Move(Err(_))));
+    assert!(matches!(bench.run(to(b"")).await, Outcome::Move(Err(_))), "an empty path is no folder");
+}
+
+#[tokio::test]
 async fn a_file_that_is_gone_fails_one_sync_and_not_all_that_follow() {
     let mut bench = bench(&[("a", 100, false)]);
     bench.prepare().await;

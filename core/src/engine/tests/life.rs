@@ -292,6 +292,19 @@ fn what_is_unknown_is_refused_and_nothing_panics() {
 }
 
 #[test]
+fn a_shutdown_waits_for_a_move_that_is_under_way() {
+    let mut world = World::new(2, PIECE, true, config());
+    world.disk_works = false;
+    tell(&mut world, Command::Move { torrent: TORRENT, to: Folder(b"there".to_vec()) });
+    tell(&mut world, Command::Shutdown);
+    assert!(!world.notices.contains(&Notice::ShutDown));
+    world.run_disk();
+    let told = world.notices.iter().rev().take(2).collect::<Vec<_>>();
+    assert!(matches!(told[..], [Notice::ShutDown, Notice::Moved { .. }]), "{told:?}");
+    world.audit();
+}
+
+#[test]
 fn what_came_while_the_disk_refused_goes_home_with_its_torrent() {
     for command in [Command::Remove { torrent: TORRENT, delete_data: false }, Command::Shutdown] {
         let mut world = World::new(6, BLOCK_LEN, false, config());

@@ -103,3 +103,36 @@ fn keep_alives_do_not_excuse_who_sends_no_block_under_a_limit() {
     }
     assert!(is_snubbed(&world), "each turn in line is short, and the rest of the time is its own");
 }
+
+#[test]
+fn messages_that_kept_to_the_limit_are_not_owed_when_payload_is_asked_for() {
+    // All but one piece come.
+    let mut world = World::new(26, 16 * BLOCK_LEN, false, config());
+    set(&mut world, false, 0, 3000);
+    let seed = world.seed(1, true);
+    world.say(seed, &Message::Unchoke);
+    for _ in 0..400 {
+        world.serve(seed, 1);
+        world.pass(Duration::from_millis(50));
+    }
+    let conn = taker(&mut world, 2, 4);
+    (0..4).for_each(|n| world.say(conn, &Message::Request(block(1, n))));
+    let before = sent(&world, conn);
+    world.pass(Duration::from_secs(2));
+    assert!(sent(&world, conn) - before > 10_000, "{} bytes", sent(&world, conn) - before);
+    world.audit();
+}
+
+#[test]
+fn a_limit_above_any_grant_comes_and_goes() {
+    let mut world = World::new(400, 16 * BLOCK_LEN, false, limited(4_000_000_000, 0));
+    let seed = world.seed(1, true);
+    world.say(seed, &Message::Unchoke);
+    for _ in 0..600 {
+        world.serve(seed, 8);
+        world.pass(Duration::from_millis(10));
+    }
+    set(&mut world, true, 0, 0);
+    world.serve(seed, 8);
+    world.audit();
+}
