@@ -117,8 +117,8 @@ fn messages_that_kept_to_the_limit_are_not_owed_when_payload_is_asked_for() {
     }
     let conn = taker(&mut world, 2, 4);
     (0..4).for_each(|n| world.say(conn, &Message::Request(block(1, n))));
-    world.pass(Duration::from_secs(2));
-    assert!(sent(&world, conn) > 10_000, "{} bytes", sent(&world, conn));
+    // What the limit gave and nobody used stands in the bucket, less a second's messages.
+    assert!(sent(&world, conn) > 12_000, "{} bytes", sent(&world, conn));
     world.audit();
 }
 
