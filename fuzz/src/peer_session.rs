@@ -24,6 +24,12 @@ const MAX_WAITING_BYTES: u64 = 5 * 1024 * 1024;
 /// More than any message that the engine bears: after so many bytes of 0xff in a row a length of four gigabytes has been read.
 const GARBAGE_BYTES: usize = 256 * 1024;
 
+const HANDSHAKE_LEN: usize = 68;
+/// The id of the message `piece`.
+const PIECE: u8 = 7;
+/// The longest block that the engine gives.
+const MAX_BLOCK_LEN: usize = 128 * 1024;
+
 /// Something that happens. Small numbers choose among the peers there are.
 #[derive(Arbitrary, Debug)]
 enum Step {
@@ -85,6 +91,10 @@ enum Step {
 #[derive(Default)]
 struct Peer {
     decoder: Decoder,
+    /// Sent by the engine, and not yet a whole message.
+    arrived: Vec<u8>,
+    /// The engine's handshake has come.
+    greeted: bool,
     /// What the engine asked for.
     asked: Vec<BlockRequest>,
     /// Written and not yet arrived.
@@ -117,6 +127,31 @@ pub fn check(data: &[u8]) {
         world.step(step);
     }
     world.finish();
+}
+
+/// Takes the whole messages from `arrived`, and returns all but the blocks: who asks gets up to [`MAX_BLOCK_LEN`], of which our decoder takes an eighth.
+fn without_blocks(arrived: &mut Vec<u8>, greeted: &mut bool) -> Vec<u8> {
+    let mut readable = Vec::new();
+    if !*greeted {
+        if arrived.len() < HANDSHAKE_LEN {
+            return readable;
+        }
+        readable.extend(arrived.drain(..HANDSHAKE_LEN));
+        *greeted = true;
+    }
+    while let Some(prefix) = arrived.first_chunk::<4>() {
+        let len = u32::from_be_bytes(*prefix) as usize;
+        if arrived.len() < 4 + len {
+            break;
+        }
+        let message: Vec<u8> = arrived.drain(..4 + len).collect();
+        if message.get(4) == Some(&PIECE) {
+            assert!(len <= 9 + MAX_BLOCK_LEN, "no more than can be asked for");
+        } else {
+            readable.extend(message);
+        }
+    }
+    readable
 }
 
 impl World {
@@ -207,7 +242,9 @@ impl World {
         }
         peer.unread += bytes.len() as u64;
         assert!(peer.unread <= MAX_WAITING_BYTES, "what waits for one peer is bounded");
-        let mut input = &bytes[..];
+        peer.arrived.extend_from_slice(&bytes);
+        let readable = without_blocks(&mut peer.arrived, &mut peer.greeted);
+        let mut input = &readable[..];
         while let Some(item) = peer.decoder.next(&mut input).expect("what is sent can be read") {
             match item {
                 Item::Message(Message::Request(request)) => peer.asked.push(request),
