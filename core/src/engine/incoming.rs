@@ -33,11 +33,6 @@ impl Incoming {
         shared.unnamed = self.waiting.len();
     }
 
-    /// Those who wait.
-    pub(super) fn peers_mut(&mut self) -> impl Iterator<Item = &mut Peer> {
-        self.waiting.values_mut()
-    }
-
     pub(super) fn take(&mut self, shared: &mut Shared, conn: ConnId) -> Option<Peer> {
         let peer = self.waiting.remove(&conn);
         shared.unnamed = self.waiting.len();
@@ -109,7 +104,7 @@ impl Engine {
             shared.close(oldest, CloseReason::Full);
         }
         let mut peer = Peer::new(conn, from, now, Stage::Handshaking);
-        shared.grant_first_read(&mut peer, shared.lines.down.bucket.is_limited());
+        shared.grant_first_read(&mut peer);
         self.incoming.put(shared, peer);
         self.timers.set(TimerKind::Incoming, self.incoming.next_deadline(&shared.config));
     }

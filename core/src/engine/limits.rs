@@ -3,10 +3,8 @@
 //! Nobody is looked at between two steps of a limit, and nothing is done when there is none.
 
 use super::{Engine, TimerKind};
-use crate::action::Action;
 use crate::config::RateLimits;
 use crate::limiter::LEAST_BYTES;
-use crate::peer::{FIRST_CREDIT_BYTES, READ_GRANT_BYTES};
 use crate::time::Instant;
 use crate::torrent::Served;
 use alloc::vec::Vec;
@@ -26,15 +24,6 @@ impl Engine {
         self.shared.lines.up.bucket.set_rate(now, limits.up);
         for (torrent, before) in self.torrents.values_mut().zip(before) {
             torrent.limits_changed(now, &mut self.shared, before);
-        }
-        for peer in self.incoming.peers_mut() {
-            if limits.down > 0 {
-                self.shared.revoke_read(peer, FIRST_CREDIT_BYTES);
-            } else {
-                let bytes = READ_GRANT_BYTES - peer.read_credit;
-                peer.read_credit = READ_GRANT_BYTES;
-                self.shared.actions.push_back(Action::AllowRead { conn: peer.conn, bytes });
-            }
         }
     }
 

@@ -233,16 +233,6 @@ impl Peer {
         }
     }
 
-    /// The bytes just received used up part of the grant; how much to grant anew, if it is time.
-    pub(crate) fn use_read_credit(&mut self, bytes: u64) -> Option<u64> {
-        self.read_credit = self.read_credit.saturating_sub(bytes);
-        (self.read_credit < READ_GRANT_BYTES / 2).then(|| {
-            let grant = READ_GRANT_BYTES - self.read_credit;
-            self.read_credit = READ_GRANT_BYTES;
-            grant
-        })
-    }
-
     /// A second has passed.
     pub(crate) fn tick(&mut self) {
         self.patience = (self.patience + messages::PATIENCE_PER_SECOND).min(messages::PATIENCE);

@@ -91,9 +91,7 @@ impl Torrent {
                 let promised = peer.promised_bytes();
                 shared.lines.down.bucket.settle(promised);
                 self.lines.down.bucket.settle(promised);
-                let bytes = READ_GRANT_BYTES - peer.read_credit;
-                peer.read_credit = READ_GRANT_BYTES;
-                shared.actions.push_back(Action::AllowRead { conn: peer.conn, bytes });
+                shared.grant_read_ahead(peer);
             }
         }
     }
@@ -103,8 +101,9 @@ impl Torrent {
         let limited = self.is_down_limited(shared);
         let Some(peer) = self.peers.get_mut(&conn) else { return };
         if !limited {
-            if let Some(bytes) = peer.use_read_credit(bytes) {
-                shared.actions.push_back(Action::AllowRead { conn, bytes });
+            peer.read_credit = peer.read_credit.saturating_sub(bytes);
+            if peer.read_credit < READ_GRANT_BYTES / 2 {
+                shared.grant_read_ahead(peer);
             }
             return;
         }

@@ -9,7 +9,7 @@ use crate::candidates::{Ending, Source};
 use crate::fault::{LinkFault, PeerFault};
 use crate::id::{BLOCK_LEN, ConnId};
 use crate::ledger::Fate;
-use crate::peer::{Counted, IDLE_CREDIT_BYTES, Peer, Stage};
+use crate::peer::{Counted, Peer, Stage};
 use crate::time::{Duration, Instant};
 use crate::view::TorrentState;
 use crate::wire::{ExtendedHandshake, Handshake, Message};
@@ -79,7 +79,7 @@ impl Torrent {
             self.close(now, shared, conn, CloseReason::Ourselves);
             return;
         }
-        shared.grant_first_read(peer, limited);
+        shared.grant_first_read(peer);
         shared.lines.down.bucket.promise(if limited { peer.promised_bytes() } else { 0 });
         self.lines.down.bucket.promise(if limited { peer.promised_bytes() } else { 0 });
         peer.tx.set_limited(self.lines.up.bucket.is_limited() || shared.lines.up.bucket.is_limited());
@@ -118,9 +118,6 @@ impl Torrent {
         peer.tx.push_with(|out| ours.encode(out));
         peer.decoder.set_piece_count(self.metainfo.layout.piece_count());
         shared.conns.insert(conn, self.id);
-        if self.is_down_limited(shared) {
-            shared.revoke_read(&mut peer, IDLE_CREDIT_BYTES);
-        }
         peer.tx.set_limited(self.is_up_limited(shared));
         self.peers.insert(conn, peer);
         let accepted = self.handle_handshake(now, shared, conn, handshake);

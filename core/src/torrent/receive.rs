@@ -196,6 +196,10 @@ impl Torrent {
 
     fn handle_reject(&mut self, shared: &mut Shared, conn: ConnId, request: BlockRequest) -> Result<(), PeerFault> {
         let Some(peer) = self.peers.get_mut(&conn) else { return Ok(()) };
+        if peer.forgive(request) {
+            // Answers come in order: one that was called off has had its answer, and what was asked for since has not.
+            return Ok(());
+        }
         if peer.drop_request(request) {
             peer.current = None;
             shared.pool.unreserve();
@@ -207,7 +211,7 @@ impl Torrent {
             }
             self.unrequest(&[request]);
             bearable?;
-        } else if !peer.forgive(request) {
+        } else {
             peer.redundant()?;
         }
         Ok(())

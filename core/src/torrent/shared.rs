@@ -227,10 +227,20 @@ impl Shared {
         self.actions.push_back(Action::Close { conn, reason });
     }
 
-    /// Lets the driver read the first bytes.
-    pub(crate) fn grant_first_read(&mut self, peer: &mut Peer, limited: bool) {
-        peer.read_credit = if limited { FIRST_CREDIT_BYTES } else { READ_GRANT_BYTES };
-        self.actions.push_back(Action::AllowRead { conn: peer.conn, bytes: peer.read_credit });
+    /// Lets the driver read the first bytes: no more than a handshake, limit or not, for which torrent is meant is not known before it.
+    pub(crate) fn grant_first_read(&mut self, peer: &mut Peer) {
+        self.grant_read(peer, FIRST_CREDIT_BYTES);
+    }
+
+    /// Lets the driver read `bytes` more.
+    pub(crate) fn grant_read(&mut self, peer: &mut Peer, bytes: u64) {
+        peer.read_credit += bytes;
+        self.actions.push_back(Action::AllowRead { conn: peer.conn, bytes });
+    }
+
+    /// Lets the driver read ahead as far as it may without a limit.
+    pub(crate) fn grant_read_ahead(&mut self, peer: &mut Peer) {
+        self.grant_read(peer, READ_GRANT_BYTES - peer.read_credit);
     }
 
     /// Takes back what a peer may send beyond `left`.

@@ -81,6 +81,8 @@ pub(super) struct Script {
     /// What this peer asked of the engine and was neither given nor refused.
     pub(super) asking: Vec<BlockRequest>,
     pub(super) unflushed: u64,
+    /// All that it was ever allowed to send, less what was taken back.
+    pub(super) allowed: u64,
 }
 
 /// The engine and everything around it.
@@ -345,8 +347,13 @@ impl World {
                 self.peers.remove(&conn);
                 self.dials.retain(|(dial, _)| *dial != conn);
             }
-            Action::AllowRead { conn, .. } | Action::RevokeRead { conn, .. } => {
-                assert!(!self.closed.contains_key(&conn), "nothing after the close")
+            Action::AllowRead { conn, bytes } => {
+                assert!(!self.closed.contains_key(&conn), "nothing after the close");
+                self.peers.entry(conn).or_default().allowed += bytes;
+            }
+            Action::RevokeRead { conn, bytes } => {
+                assert!(!self.closed.contains_key(&conn), "nothing after the close");
+                self.peers.entry(conn).or_default().allowed -= bytes;
             }
             Action::Place { piece, in_parts, .. } => _ = self.placed.insert(piece.0, in_parts),
             Action::Submit { op, operation } => self.ops.push((op, operation)),

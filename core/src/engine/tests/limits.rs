@@ -135,3 +135,21 @@ fn a_limit_above_any_grant_comes_and_goes() {
     world.serve(seed, 8);
     world.audit();
 }
+
+#[test]
+fn a_stranger_may_send_a_handshake_and_no_more() {
+    let mut world = World::new(2, 16 * BLOCK_LEN, true, config());
+    let conn = world.accept(1);
+    assert_eq!(world.peers[&conn].allowed, 128);
+    set(&mut world, true, 1000, 0);
+    set(&mut world, true, 0, 0);
+    assert_eq!(world.peers[&conn].allowed, 128, "whatever is set");
+    world.shake(conn, 1, true);
+    assert!(world.peers[&conn].allowed > 1_000_000, "its torrent has no limit");
+    // The limit of one torrent: it is known who is meant before more is read.
+    set(&mut world, false, 1000, 0);
+    let limited = world.accept(2);
+    world.shake(limited, 2, true);
+    assert_eq!(world.peers[&limited].allowed, 128);
+    world.audit();
+}

@@ -381,3 +381,23 @@ fn a_recheck_keeps_the_selection_and_finds_what_stands_in_the_part_file() {
     assert_eq!(world.placed.get(&1), Some(&vec![]));
     world.audit();
 }
+
+#[test]
+fn the_reject_of_what_was_called_off_is_no_answer_to_what_was_asked_for_since() {
+    let mut world = World::of_files(&[2 * BLOCK, 2 * BLOCK], 2 * BLOCK_LEN, &[]);
+    let peer = world.seed(1, true);
+    world.say(peer, &Message::Unchoke);
+    assert_eq!(world.asked(peer).len(), 4);
+    world.select(&[(1, Skip)]);
+    world.select(&[(1, Normal)]);
+    let called_off: Vec<BlockRequest> = world.asked(peer).into_iter().filter(|request| request.piece.0 == 1).collect();
+    assert_eq!(called_off.len(), 2, "it is asked for again");
+    world.news(peer);
+    called_off.iter().for_each(|request| world.say(peer, &Message::RejectRequest(*request)));
+    let again = world.news(peer);
+    assert!(!again.iter().any(|said| matches!(said, Said::Request(_))), "what is under way is not asked for again");
+    world.serve(peer, 2);
+    called_off.iter().for_each(|request| world.give(peer, *request));
+    assert_eq!(completions(&world), 1);
+    world.audit();
+}
