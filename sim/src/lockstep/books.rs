@@ -4,7 +4,7 @@
 //! They begin anew with each life of the client. They never look into the engine, except for what it shows in its views.
 
 use super::checks::Check;
-use super::wire::{Breach, Range, Wire};
+use super::wire::{Asked, Breach, Range, Wire};
 use sameseed_core::action::{Notice, Operation};
 use sameseed_core::id::{ConnId, PieceIndex};
 use sameseed_core::layout::Layout;
@@ -94,15 +94,15 @@ impl Books {
     }
 
     /// Payload came, and with it the ends of these blocks, asked for or not; `late`: what was asked for is not known to the last.
-    pub(super) fn received(&mut self, conn: ConnId, payload: u64, blocks: &[(Range, bool)], late: bool) {
+    pub(super) fn received(&mut self, conn: ConnId, payload: u64, blocks: &[(Range, Asked)], late: bool) {
         self.add(conn, 0, payload - self.accounts.get(&conn).map_or(0, |account| account.moved[0]));
         for ((piece, begin, len), asked) in blocks {
             let (at, len) = ((*piece, *begin), u64::from(*len));
             let account = self.accounts.entry(conn).or_default();
             match (asked, late) {
-                (true, _) => {}
-                (false, true) => account.perhaps_unasked += len,
-                (false, false) => {
+                (Asked::Yes, _) => {}
+                (Asked::Perhaps, _) | (Asked::No, true) => account.perhaps_unasked += len,
+                (Asked::No, false) => {
                     account.unasked += len;
                     self.unasked += len;
                     continue;
@@ -111,7 +111,7 @@ impl Books {
             if self.done.contains(piece) || self.failed.contains(piece) || self.senders.contains_key(&at) {
                 self.twice += len;
             }
-            *self.senders.entry(at).or_default().entry(conn).or_default() |= asked;
+            *self.senders.entry(at).or_default().entry(conn).or_default() |= *asked == Asked::Yes;
         }
     }
 

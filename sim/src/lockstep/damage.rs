@@ -24,6 +24,8 @@ pub(super) struct Damage {
     pub(super) unnoticed: BTreeSet<PieceIndex>,
     /// Pieces that were broken at any time and are not right again: what a check finds out is forgotten with older resume data.
     broken: BTreeSet<PieceIndex>,
+    /// Those of them that the check under way must find out.
+    pub(super) doubted: Option<BTreeSet<PieceIndex>>,
     /// It held wrong bytes as right ones at some time: its host may have told lies.
     pub(super) ever: bool,
     /// Every operation fails like this.
@@ -57,6 +59,9 @@ impl Disk {
         let layout = self.content.layout();
         let piece_len = u64::from(layout.piece_len());
         let pieces = (from / piece_len..(from + len).div_ceil(piece_len)).map(|n| PieceIndex(n as u32));
+        let pieces = BTreeSet::from_iter(pieces);
+        // A check may have read them before.
+        self.damage.doubted.iter_mut().for_each(|doubted| doubted.retain(|piece| !pieces.contains(piece)));
         self.damage.broken.extend(pieces.clone());
         self.damage.unnoticed.extend(pieces);
         self.damage.ever = true;
@@ -125,8 +130,10 @@ impl Disk {
             _ => {
                 // Another torrent's of the same size.
                 let key = b"9:info-hash20:";
-                let Some(at) = bytes.windows(key.len()).position(|window| window == key) else { return false };
-                bytes[at + key.len()] ^= 1;
+                let at = bytes.windows(key.len()).position(|window| window == key);
+                // A torn file may end just there.
+                let Some(byte) = at.and_then(|at| bytes.get_mut(at + key.len())) else { return false };
+                *byte ^= 1;
             }
         }
         true

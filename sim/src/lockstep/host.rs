@@ -62,8 +62,6 @@ pub struct Host {
     pub(super) paused_since: Option<Instant>,
     /// Its torrent is being removed; whether its files are to go.
     pub(super) removing: Option<bool>,
-    /// It was told to check everything again: what is broken by now, it must find out.
-    pub(super) doubted: Option<BTreeSet<PieceIndex>>,
     /// What is broken on purpose.
     pub(super) sabotage: Option<Sabotage>,
     /// The next start hashes everything.
@@ -121,7 +119,6 @@ impl Host {
             calm_since: now,
             paused_since: None,
             removing: None,
-            doubted: None,
             sabotage: None,
             force_check: false,
             ticks: (Instant::ZERO, 0),
@@ -142,7 +139,7 @@ impl Host {
         self.fetches.clear();
         self.books = Books::default();
         self.flow = Flow::new(now + self.skew, self.config.limits);
-        (self.paused_since, self.removing, self.doubted) = (None, None, None);
+        (self.paused_since, self.removing, self.disk.damage.doubted) = (None, None, None);
         self.touched.clear();
     }
 
@@ -170,14 +167,15 @@ impl Host {
     /// It was told to check everything again.
     pub(super) fn note_recheck(&mut self) {
         // Of a check whose end is not yet told it cannot be said what it has found out.
-        if !self.undrained && self.doubted.is_none() {
-            self.doubted = Some(self.disk.damage.unnoticed.clone());
+        let damage = &mut self.disk.damage;
+        if !self.undrained && damage.doubted.is_none() {
+            damage.doubted = Some(damage.unnoticed.clone());
         }
     }
 
     /// A check has ended.
     pub(super) fn note_checked(&mut self) {
-        let doubted = self.doubted.take().unwrap_or_default();
+        let doubted = self.disk.damage.doubted.take().unwrap_or_default();
         self.disk.damage.unnoticed.retain(|piece| !doubted.contains(piece));
     }
 

@@ -86,7 +86,7 @@ impl World {
     pub(super) fn removed(&mut self, index: NodeIndex, failed: bool) {
         let host = self.host_mut(index);
         let delete_data = host.removing.take();
-        (host.paused_since, host.doubted) = (None, None);
+        (host.paused_since, host.disk.damage.doubted) = (None, None);
         host.books.begin_anew();
         host.disk.parts.forget_places();
         host.flow.command(true, RateLimits::default());

@@ -34,6 +34,15 @@ pub(super) trait Knowledge {
 /// A broken rule, and what broke it.
 pub(super) type Breach = (Check, String);
 
+/// Whether what came was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    Yes,
+    /// A refusal and the request crossed within the client: which came first is not known here.
+    Perhaps,
+    No,
+}
+
 /// How often a block is to be answered.
 #[derive(Clone, Copy, Debug, Default)]
 struct Owed {
@@ -68,7 +77,7 @@ pub(super) struct Wire {
     /// Requests since this was last taken.
     new_asks: Vec<Range>,
     /// Blocks that came since this was last taken, and whether an answer to a request of ours was open.
-    new_blocks: Vec<(Range, bool)>,
+    new_blocks: Vec<(Range, Asked)>,
     /// Requests of ours that were answered by no block and no reject, how often each; also those that were called off.
     open_asks: BTreeMap<Range, u32>,
     /// A block came that was asked for.
@@ -137,7 +146,11 @@ impl Wire {
                     let range = (index, begin, len);
                     self.asked.remove(&range);
                     self.delivered |= self.ever_asked.contains(&range);
-                    let asked = self.close_ask(range);
+                    let asked = match (self.close_ask(range), self.doubtful.remove(&range)) {
+                        (true, _) => Asked::Yes,
+                        (false, true) => Asked::Perhaps,
+                        (false, false) => Asked::No,
+                    };
                     self.new_blocks.push((range, asked));
                 }
                 Heard::Message(message) => self.hear(message),
@@ -268,7 +281,7 @@ impl Wire {
     }
 
     /// Blocks that came since the last call, and whether they were asked for.
-    pub(super) fn take_new_blocks(&mut self) -> Vec<(Range, bool)> {
+    pub(super) fn take_new_blocks(&mut self) -> Vec<(Range, Asked)> {
         std::mem::take(&mut self.new_blocks)
     }
 
@@ -284,6 +297,10 @@ impl Wire {
 
     fn hear_reject(&mut self, range: Range) {
         self.close_ask(range);
+        if self.open_asks.contains_key(&range) {
+            // It answers a request that was called off; the one made since has no answer yet.
+            return;
+        }
         if !self.asked.remove(&range) && !self.honest {
             self.refused.insert(range);
         }
