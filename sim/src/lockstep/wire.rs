@@ -390,7 +390,7 @@ impl Wire {
         if self.said_have.contains(&piece) {
             return Err((Check::PossibleRequest, format!("{range:?} is had")));
         }
-        if !self.wants(piece) && !late {
+        if !self.wants(piece) && !late && !self.asks_wait {
             return Err((Check::Unwanted, format!("{range:?}")));
         }
         if self.refused.remove(&range) && late {
