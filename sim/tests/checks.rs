@@ -72,6 +72,11 @@ fn limited() -> Scenario {
     scenario
 }
 
+/// There is a tracker.
+fn tracked() -> Scenario {
+    Scenario { trackers: vec![(false, None)], ..calm() }
+}
+
 /// Users do something all the time.
 fn with_users(fault: Fault) -> Scenario {
     Scenario { rates: vec![(fault, 1000)], safety: Duration::from_secs(60), ..calm() }
@@ -120,6 +125,7 @@ fn fire(check: Check) -> (Scenario, usize, Sabotage) {
         Check::Audit => (calm(), LEECHER, GrowsAFile),
         Check::Home => (calm(), LEECHER, KeepsABuffer),
         Check::WritesFirst => (calm(), LEECHER, LeavesInMidWrite),
+        Check::Announced => (tracked(), SEEDER, ClaimsCompletion),
         Check::Goodbye => (calm(), LEECHER, SwallowsGoodbye),
     }
 }
@@ -172,6 +178,7 @@ fn laws_with_several_sides_are_broken_from_each() {
     assert_fires(Check::Counted, &with_hostile(Fault::DuplicateBlock), &[(4, ExcusesJunk)]);
     assert_fires(Check::Junk, &calm(), &[(4, PraisesJunk)]);
     assert_fires(Check::Rate, &limited(), &[(0, ForgetsLimits)]);
+    assert_fires(Check::Announced, &tracked(), &[(4, ForgetsTheTracker)]);
     assert_fires(Check::Goodbye, &calm(), &[(4, TalksAfterGoodbye)]);
 }
 

@@ -66,6 +66,7 @@ checks! {
     Audit "in the end the files that are wanted equal the formula",
     Home "in the end every buffer, socket and operation is home",
     WritesFirst "a client says that it has stopped when its last write is safe, or its time for that is over",
+    Announced "trackers are told what is true: what is left, that we completed, and at the end that we stop",
     Goodbye "a client that is told to stop says that it has, in time, and then nothing more",
 }
 

@@ -1,5 +1,6 @@
 //! A client driven: events go in, actions and bytes come out and are carried out. What a driver does, without a socket.
 
+use super::announces::Announce;
 use super::bytes::Bytes;
 use super::checks::{Check, broken};
 use super::faults::Fault;
@@ -9,12 +10,12 @@ use super::nth::{BACK_AFTER, Fate};
 use super::sabotage::Sabotage;
 use super::wire::{Breach, Wire};
 use super::world::{Later, World};
-use sameseed_core::action::{Action, CloseReason, Destination, Notice, Segment, TxBatch};
+use sameseed_core::action::{Action, CloseReason, Destination, Notice, Operation, Segment, TxBatch};
 use sameseed_core::event::{Command, Event, Outcome};
 use sameseed_core::fault::LinkFault;
 use sameseed_core::id::ConnId;
 use sameseed_core::time::Duration;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// The laws that need a look at everything are checked every so many steps of the world.
@@ -179,6 +180,7 @@ impl World {
                 }
                 Destination::Datagram(to) => {
                     self.check_silent_datagram(index, &batch.bytes, late);
+                    self.announced(index, to, Announce::of_datagram(&batch.bytes), late);
                     self.trace.bytes(&batch.bytes);
                     self.datagram(index, to, &batch.bytes);
                 }
@@ -295,6 +297,9 @@ impl World {
             Action::Submit { op, operation } => {
                 self.host_mut(index).books.submitted(&operation);
                 self.check_silent_operation(index, &operation, late);
+                if let Operation::Fetch(fetch) = &operation {
+                    self.announced(index, fetch.addr, Announce::of_target(&fetch.target), late);
+                }
                 self.submit(index, op, operation);
             }
             Action::Abort { op } => {
@@ -308,7 +313,22 @@ impl World {
         }
     }
 
+    /// A client tells a tracker something. What it has is known when it has not taken in more since, and is not throwing all away.
+    fn announced(&mut self, index: NodeIndex, to: SocketAddr, announce: Option<Announce>, late: bool) {
+        let tracker = self.trackers.iter().position(|tracker| IpAddr::V4(tracker.ip) == to.ip());
+        let (Some(tracker), Some(announce)) = (tracker, announce) else { return };
+        let content = self.content.clone();
+        let host = self.host_mut(index);
+        let lacks_bytes = host.lacks_bytes(content.layout()).filter(|_| !late && host.removing.is_none());
+        if let Err((check, detail)) = host.announces.sent(tracker, announce, lacks_bytes) {
+            broken(check, index, &detail);
+        }
+    }
+
     fn notice(&mut self, index: NodeIndex, notice: &Notice) {
+        if let Notice::Complete { downloaded, .. } = notice {
+            self.host_mut(index).announces.completed(*downloaded);
+        }
         if *notice == Notice::ShutDown
             && let Err((check, detail)) = self.host(index).judge_goodbye(self.now)
         {

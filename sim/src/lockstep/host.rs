@@ -1,5 +1,6 @@
 //! A client in the world: its engine, its disk, its clock, and what is watched about it.
 
+use super::announces::Announces;
 use super::books::{Books, judge_rate};
 use super::checks::{Check, broken};
 use super::disk::Disk;
@@ -51,6 +52,7 @@ pub struct Host {
     pub(super) dials: u32,
     pub(super) said_shut_down: bool,
     pub(super) books: Books,
+    pub(super) announces: Announces,
     pub(super) flow: Flow,
     /// Connections on which something came or went since it was drained.
     pub(super) touched: BTreeSet<ConnId>,
@@ -113,6 +115,7 @@ impl Host {
             dials: 0,
             said_shut_down: false,
             books: Books::default(),
+            announces: Announces::default(),
             flow: Flow::new(now, limits),
             touched: BTreeSet::new(),
             events: 0,
@@ -138,6 +141,7 @@ impl Host {
         self.told_to_stop = None;
         self.fetches.clear();
         self.books = Books::default();
+        self.announces = Announces::default();
         self.flow = Flow::new(now + self.skew, self.config.limits);
         (self.paused_since, self.removing, self.disk.damage.doubted) = (None, None, None);
         self.touched.clear();
@@ -253,11 +257,20 @@ impl Host {
     }
 
     /// Whether it may say now that it has stopped.
+    /// What its torrent lacks of the whole.
+    pub(super) fn lacks_bytes(&self, layout: &Layout) -> Option<u64> {
+        let view = self.engine.view();
+        view.torrents.first().map(|torrent| layout.total_len() - torrent.have_bytes)
+    }
+
     pub(super) fn judge_goodbye(&self, now: Instant) -> Result<(), Breach> {
         let in_time = |told: Instant| (now + self.skew).since(told) < self.config.shutdown_timeout;
-        match self.writes.first().filter(|_| self.told_to_stop.is_none_or(in_time)) {
+        if !self.told_to_stop.is_none_or(in_time) {
+            return Ok(());
+        }
+        match self.writes.first() {
             Some(op) => Err((Check::WritesFirst, format!("{op:?} is under way"))),
-            None => Ok(()),
+            None => self.announces.judge_goodbye(),
         }
     }
 

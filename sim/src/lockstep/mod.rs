@@ -4,6 +4,7 @@
 
 mod abuse;
 mod agenda;
+mod announces;
 mod books;
 mod bytes;
 mod chaos;

@@ -1,5 +1,6 @@
 //! Operations: the disk, names, and what trackers answer.
 
+use super::announces::Announce;
 use super::checks::{Check, broken};
 use super::faults::Fault;
 use super::node::{Kind, NodeIndex};
@@ -91,6 +92,7 @@ impl World {
             return;
         }
         self.host_mut(index).fetches.remove(&op);
+        self.host_mut(index).announces.done(op, matches!(outcome, Outcome::Fetch(Ok(_))));
         self.host_mut(index).writes.remove(&op);
         if self.host(index).said_shut_down {
             self.faults.count(Fault::StaleDone);
@@ -129,6 +131,9 @@ impl World {
         if let Some(answer) = answer {
             let short = |reply: &FetchReply| reply.body.len() <= fetch.max_body_bytes;
             let answer = answer.and_then(|reply| if short(&reply) { Ok(reply) } else { Err(LinkFault::TooLarge) });
+            if fault.is_none() {
+                self.host_mut(index).announces.will_answer(op, n, Announce::of_target(&fetch.target));
+            }
             self.push(after, Later::Done { node: index, life, op, outcome: Outcome::Fetch(answer) });
         }
     }

@@ -4,7 +4,7 @@
 
 use super::wire::{Knowledge, Wire};
 use crate::naive_wire::{NaiveMessage, encode};
-use sameseed_core::action::{Action, CloseReason, Notice, Operation};
+use sameseed_core::action::{Action, CloseReason, Fetch, Notice, Operation};
 use sameseed_core::event::{Command, Event, Outcome};
 use sameseed_core::fault::PeerFault;
 use sameseed_core::id::{ConnId, FileIndex, OpId};
@@ -66,6 +66,8 @@ pub enum Sabotage {
     SwallowsGoodbye,
     TalksAfterGoodbye,
     LeavesInMidWrite,
+    ClaimsCompletion,
+    ForgetsTheTracker,
 }
 
 use Sabotage::*;
@@ -117,6 +119,16 @@ impl Sabotage {
             (KeepsTheLiar, Action::Close { reason, .. }) if *reason == corrupt => Vec::new(),
             (LeavesInMidWrite, Action::Submit { operation: Operation::Absorb { .. }, .. }) => {
                 vec![action, Action::Notify(Notice::ShutDown)]
+            }
+            (ClaimsCompletion | ForgetsTheTracker, Action::Submit { op, operation: Operation::Fetch(fetch) }) => {
+                let (told, instead) = if self == ClaimsCompletion {
+                    ("event=started", "event=completed")
+                } else {
+                    ("&event=stopped", "")
+                };
+                let target = fetch.target.replace(told, instead);
+                let operation = Operation::Fetch(Box::new(Fetch { target, ..Fetch::clone(fetch) }));
+                vec![Action::Submit { op: *op, operation }]
             }
             (SwallowsGoodbye, Action::Notify(Notice::ShutDown)) => Vec::new(),
             (GrowsAFile, Action::Notify(Notice::Complete { torrent, .. })) => {

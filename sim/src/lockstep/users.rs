@@ -73,6 +73,9 @@ impl World {
         let now = self.now;
         let may = self.may_command(index);
         let host = self.host_mut(index);
+        if let Command::Pause { .. } | Command::Remove { .. } | Command::Recheck { .. } = command {
+            host.announces.rests();
+        }
         match command {
             Command::Pause { .. } if may => _ = host.paused_since.get_or_insert(now),
             Command::Resume { .. } => host.paused_since = None,
