@@ -58,6 +58,8 @@ pub(super) struct Announces {
     under_way: BTreeMap<OpId, usize>,
     /// Trackers that have answered, and have not been told since that it stops.
     greeted: BTreeSet<usize>,
+    /// The torrent was paused, removed or is checked again, and has not begun anew.
+    rests: bool,
 }
 
 impl Announces {
@@ -66,8 +68,9 @@ impl Announces {
     /// # Errors
     /// When it is not true.
     pub(super) fn sent(&mut self, tracker: usize, announce: Announce, lacks_bytes: Option<u64>) -> Result<(), Breach> {
+        self.rests &= announce.event != Event::Started;
         // How much is left may be an old tale, where a redirect repeats what was said. But who lacks something has never lacked nothing.
-        let is_true = announce.left > 0 || lacks_bytes.is_none_or(|lacks| lacks == 0);
+        let is_true = announce.left > 0 || self.rests || lacks_bytes.is_none_or(|lacks| lacks == 0);
         if !is_true || (announce.event == Event::Completed && !self.has_completed) {
             let detail = format!("{announce:?} to tracker {tracker}, and {lacks_bytes:?} bytes are lacking");
             return Err((Check::Announced, detail));
@@ -95,10 +98,9 @@ impl Announces {
         self.has_completed |= downloaded;
     }
 
-    /// The torrent is paused or removed: it takes its leave, and nobody waits for the end of that.
+    /// The torrent is paused, removed or checked again: it takes its leave, and nobody waits for the end of that.
     pub(super) fn rests(&mut self) {
-        self.under_way.clear();
-        self.greeted.clear();
+        *self = Announces { rests: true, has_completed: self.has_completed, ..Announces::default() };
     }
 
     /// The client has stopped, and had time to say so.

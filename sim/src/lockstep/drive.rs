@@ -105,8 +105,11 @@ impl World {
 
     fn keep_flow(&mut self, index: NodeIndex, event: &Event<'_>) {
         let (now, may) = (self.now, self.may_command(index));
-        let Host { flow, wires, skew, .. } = self.host_mut(index);
+        let Host { flow, wires, skew, undrained, engine, .. } = self.host_mut(index);
         match event {
+            // The engine may have closed the connection, and not yet said so.
+            Event::Received { conn, .. }
+                if *undrained && engine.peers(TORRENT).iter().all(|peer| peer.conn != *conn) => {}
             Event::Received { bytes, .. } => {
                 if let Err((check, detail)) = flow.received(now + *skew, bytes.len() as u64, wires.len()) {
                     broken(check, index, &detail);
@@ -303,6 +306,7 @@ impl World {
                 self.submit(index, op, operation);
             }
             Action::Abort { op } => {
+                self.host_mut(index).announces.done(op, false);
                 if self.host_mut(index).fetches.contains(&op) {
                     let life = self.nodes[index].life;
                     let outcome = Outcome::Fetch(Err(LinkFault::Aborted));
@@ -313,13 +317,13 @@ impl World {
         }
     }
 
-    /// A client tells a tracker something. What it has is known when it has not taken in more since, and is not throwing all away.
+    /// A client tells a tracker something. What it has is known when it has not taken in more since.
     fn announced(&mut self, index: NodeIndex, to: SocketAddr, announce: Option<Announce>, late: bool) {
         let tracker = self.trackers.iter().position(|tracker| IpAddr::V4(tracker.ip) == to.ip());
         let (Some(tracker), Some(announce)) = (tracker, announce) else { return };
         let content = self.content.clone();
         let host = self.host_mut(index);
-        let lacks_bytes = host.lacks_bytes(content.layout()).filter(|_| !late && host.removing.is_none());
+        let lacks_bytes = host.lacks_bytes(content.layout()).filter(|_| !late);
         if let Err((check, detail)) = host.announces.sent(tracker, announce, lacks_bytes) {
             broken(check, index, &detail);
         }

@@ -92,7 +92,9 @@ impl World {
             return;
         }
         self.host_mut(index).fetches.remove(&op);
-        self.host_mut(index).announces.done(op, matches!(outcome, Outcome::Fetch(Ok(_))));
+        // It may have been called off by what the engine has decided and not yet said.
+        let heard = !self.host(index).undrained && matches!(outcome, Outcome::Fetch(Ok(_)));
+        self.host_mut(index).announces.done(op, heard);
         self.host_mut(index).writes.remove(&op);
         if self.host(index).said_shut_down {
             self.faults.count(Fault::StaleDone);

@@ -153,3 +153,18 @@ fn a_stranger_may_send_a_handshake_and_no_more() {
     assert_eq!(world.peers[&limited].allowed, 128);
     world.audit();
 }
+
+#[test]
+fn what_was_said_to_a_peer_that_is_gone_counts_too() {
+    let mut world = World::new(2, 16 * BLOCK_LEN, true, config());
+    set(&mut world, false, 0, 40_000);
+    let flood = world.accept(1);
+    world.shake(flood, 1, true);
+    world.say_bits(flood, |_| false);
+    (0..500).for_each(|_| world.say(flood, &Message::Request(block(0, 0))));
+    assert!(sent(&world, flood) > 500 * 17, "each is refused");
+    world.drop_link(flood);
+    let conn = taker(&mut world, 2, 4);
+    assert!(sent(&world, conn) < 7_000, "{} bytes", sent(&world, conn));
+    world.audit();
+}
