@@ -17,6 +17,7 @@ fn sameseed<S: AsRef<std::ffi::OsStr>>(dir: &Path, args: impl IntoIterator<Item 
     let mut command = Command::new(sameseed_binary());
     // Beside what tests look at, and never the user's.
     command.env("XDG_STATE_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/state"));
+    command.env("XDG_CONFIG_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/config"));
     command.args(args).current_dir(dir).env_remove("COLUMNS").stdin(Stdio::null());
     command
 }
@@ -40,10 +41,14 @@ fn expect(output: &Output, code: i32) -> Outcome {
 }
 
 fn create(stage: &Stage, tree: &Tree, options: &[&str]) -> Outcome<PathBuf> {
+    create_as(stage, "t.torrent", tree, options)
+}
+
+fn create_as(stage: &Stage, name: &str, tree: &Tree, options: &[&str]) -> Outcome<PathBuf> {
     let full = stage.folder("full")?;
     tree.write_into(&full)?;
     let content = full.join(&tree.name);
-    let torrent = stage.path("t.torrent");
+    let torrent = stage.path(name);
     let args = ["create".as_ref(), content.as_os_str(), "-o".as_ref(), torrent.as_os_str()];
     let output = sameseed(&full, args).args(options).output()?;
     expect(&output, 0)?;
@@ -90,7 +95,11 @@ struct Run {
 
 impl Run {
     fn start(dir: &Path, torrent: &Path, options: &str) -> Outcome<Run> {
-        let mut command = sameseed(dir, [torrent]);
+        Run::start_with(dir, &[torrent], options)
+    }
+
+    fn start_with(dir: &Path, torrents: &[&Path], options: &str) -> Outcome<Run> {
+        let mut command = sameseed(dir, torrents);
         command.args(words("--json --bind 127.0.0.1")).args(words(options));
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
         let lines = BufReader::new(child.stdout.take().ok_or("no output")?).lines();
@@ -98,7 +107,7 @@ impl Run {
     }
 
     /// The next event for which `wanted` holds.
-    fn event(&mut self, wanted: impl Fn(&Value) -> bool) -> Outcome<Value> {
+    fn event(&mut self, mut wanted: impl FnMut(&Value) -> bool) -> Outcome<Value> {
         for line in self.lines.by_ref() {
             let value: Value = serde_json::from_str(&line?)?;
             if wanted(&value) {
@@ -141,7 +150,9 @@ fn port_of(started: &Value) -> Outcome<u64> {
 #[test]
 fn help_is_a_small_manual() -> Outcome {
     let mut manual = String::new();
-    for args in ["--help", "-h", "info --help", "create --help", "verify --help", "tracker --help"] {
+    for args in
+        ["--help", "-h", "info --help", "create --help", "verify --help", "tracker --help", "completions --help"]
+    {
         let output = output(Path::new("."), args)?;
         expect(&output, 0)?;
         manual.push_str(&format!("$ sameseed {args}\n{}\n", String::from_utf8(output.stdout)?));
@@ -158,6 +169,11 @@ fn what_cannot_be_done_is_one_line_and_an_exit_code() -> Outcome {
         std::fs::write(stage.path("bad.torrent"), "d4:infod6:lengthi5eee")?;
         std::fs::write(stage.path("empty.torrent"), "")?;
         std::fs::create_dir(stage.path("hollow"))?;
+        std::fs::copy(&torrent, stage.path("copy.torrent"))?;
+        std::fs::write(stage.path("bad.toml"), "seed = true\nmax-downlod-limit = '5K'\n")?;
+        std::fs::write(stage.path("wrong.toml"), "max-upload-limit = 'fast'\n")?;
+        let other = Tree { name: "other".into(), ..Tree::single(100) };
+        create_as(stage, "other.torrent", &other, &[])?;
         let busy = TcpListener::bind("127.0.0.1:0")?;
         let port = busy.local_addr()?.port();
         let mut all = String::new();
@@ -176,6 +192,15 @@ fn what_cannot_be_done_is_one_line_and_an_exit_code() -> Outcome {
             "t.torrent --log-file missing/log --dir get",
             "t.torrent --select-file 2 --dir get",
             "t.torrent --select-file 1-9 --dir get",
+            "t.torrent bad.torrent --dir get",
+            "t.torrent copy.torrent --dir get",
+            "t.torrent t.torrent --dir get",
+            "t.torrent other.torrent --select-file 1 --dir get",
+            "t.torrent --config bad.toml --dir get",
+            "t.torrent --config wrong.toml --dir get",
+            "t.torrent --config missing.toml --dir get",
+            "t.torrent --config hollow --dir get",
+            "t.torrent --on-complete ./missing --dir get",
             "tracker --listen 127.0.0.1:BUSY",
             "create missing",
             "create hollow",
@@ -190,7 +215,9 @@ fn what_cannot_be_done_is_one_line_and_an_exit_code() -> Outcome {
         }
         let all = all.replace(&format!("{}", dir.display()), "STAGE/");
         insta::assert_snapshot!(all);
-        assert!(torrent.exists());
+        let arguments = output(&dir, "")?;
+        expect(&arguments, 2)?;
+        assert!(String::from_utf8_lossy(&arguments.stderr).contains("Usage: sameseed [OPTIONS] FILE..."));
         Ok(())
     })
 }
@@ -357,9 +384,288 @@ fn the_files_of_a_torrent_are_listed_with_their_numbers() -> Outcome {
         4  bordering/d.bin  (879 KiB)
         ");
         let json = output(&stage.path(""), "-S t.torrent --json")?;
+        let torrent = info(&stage.path("t.torrent"))?;
+        let hash = torrent["info_hash"].as_str().unwrap_or_default();
         let first = String::from_utf8(json.stdout)?.lines().next().unwrap_or_default().to_owned();
-        assert_eq!(first, r#"{"index":1,"path":"bordering/a.bin","bytes":700001}"#);
+        assert_eq!(
+            first,
+            r#"{"index":1,"path":"bordering/a.bin","bytes":700001,"info_hash":"HASH","name":"bordering"}"#
+                .replace("HASH", hash)
+        );
         assert!(!stage.path("bordering").exists(), "nothing is made");
+        Ok(())
+    })
+}
+
+/// Two torrents to download side by side.
+fn pair(stage: &Stage, options: &[&str]) -> Outcome<[(PathBuf, Tree); 2]> {
+    let [one, two] = [("one.torrent", Tree::single(3_000_000)), ("two.torrent", bordering())];
+    let create = |(name, tree): (&str, Tree)| -> Outcome<(PathBuf, Tree)> {
+        Ok((create_as(stage, name, &tree, options)?, tree))
+    };
+    Ok([create(one)?, create(two)?])
+}
+
+#[test]
+fn several_torrents_share_one_session_and_each_line_names_its_own() -> Outcome {
+    Stage::run("cli-several", LIMIT_S, |stage| {
+        let (_tracker, addr) = tracker(stage)?;
+        let options = ["--piece-length", "64K", "--tracker", &format!("http://{addr}/announce")];
+        let [(one, single), (two, many)] = pair(stage, &options)?;
+        let mut seed = Run::start_with(&stage.path(""), &[&one, &two], "--dir full --seed --listen-port 0")?;
+        let port = port_of(&seed.named("started")?)?;
+        assert_eq!(port_of(&seed.named("started")?)?, port, "one port for all");
+        seed.named("tracker_answered")?;
+        seed.named("tracker_answered")?;
+
+        let mut leech = Run::start_with(&stage.path(""), &[&one, &two], "--dir get --listen-port 0")?;
+        let hashes = [info(&one)?["info_hash"].clone(), info(&two)?["info_hash"].clone()];
+        let names = [&single.name, &many.name];
+        let mut ended = Vec::new();
+        let last = leech.event(|line| {
+            let known = hashes.iter().position(|hash| *hash == line["info_hash"]);
+            match (line["event"].as_str(), known) {
+                (Some("ended" | "shut_down"), None) => (),
+                (_, Some(n)) => assert_eq!(line["name"], names[n].as_str()),
+                (_, None) => panic!("which torrent? {line}"),
+            }
+            if line["event"] == "torrent_ended" {
+                assert_eq!(line["exit_code"], 0);
+                ended.push(line["name"].clone());
+            }
+            line["event"] == "ended"
+        })?;
+        assert_eq!((last["exit_code"].as_u64(), ended.len()), (Some(0), 2));
+        assert_eq!(leech.end(10)?, 0);
+        for tree in [&single, &many] {
+            assert_eq!(difference(tree, &stage.path("get"), EmptyFiles::Made), None);
+        }
+        // Each has said `completed` and `stopped`, also the one that was done first.
+        for hash in &hashes {
+            let counts = scrape(addr, hash.as_str().unwrap_or_default())?;
+            assert!(counts.starts_with("i1e10:downloadedi1e10:incompletei0e"), "{counts}");
+        }
+        seed.signal("-TERM")?;
+        assert_eq!(seed.end(6)?, 0, "seeds that are ended have done their work");
+        Ok(())
+    })
+}
+
+#[test]
+fn one_torrent_that_fails_keeps_no_other_and_gives_the_exit_code() -> Outcome {
+    Stage::run("cli-one-fails", LIMIT_S, |stage| {
+        let (_tracker, addr) = tracker(stage)?;
+        let [(one, single), (two, _)] = pair(stage, &["--tracker", &format!("http://{addr}/announce")])?;
+        let mut seed = Run::start(&stage.path(""), &one, "--dir full --seed --listen-port 0 --max-upload-limit 1M")?;
+        let port = port_of(&seed.named("started")?)?;
+        // Nobody has the other one, and its time is over while the first is in the middle.
+        let args = format!(
+            "one.torrent two.torrent --dir get --bind 127.0.0.1 --listen-port 0 --peer 127.0.0.1:{port} --peer-timeout 3"
+        );
+        let output = output(&stage.path(""), &args)?;
+        expect(&output, 4)?;
+        assert_eq!(difference(&single, &stage.path("get"), EmptyFiles::Made), None);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let why = said.lines().next().and_then(|line| line.strip_prefix("sameseed: ")).unwrap_or_default();
+        assert!(why.starts_with("bordering: no peer for ") && why.ends_with("; try again later"), "{said}");
+        assert_eq!(said, format!("sameseed: {why}\nsameseed: 1 of 2 torrents failed; the first: {why}\n"));
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(said.contains("single file.bin: complete, in get\n"), "{said}");
+        // Interrupted while one is complete and the other is not. Who is complete has said goodbye, whatever the other waits for: the seed is
+        // the only one that is left.
+        let mut run = Run::start_with(&stage.path(""), &[&one, &two], "--dir again --listen-port 0")?;
+        run.named("torrent_ended")?;
+        let hash = info(&one)?["info_hash"].as_str().unwrap_or_default().to_owned();
+        stage.deadline().wait_for("goodbye", || {
+            Ok(scrape(addr, &hash)?.starts_with("i1e10:downloadedi2e10:incompletei0e").then_some(()))
+        })?;
+        run.signal("-INT")?;
+        assert_eq!(run.end(6)?, 7);
+        Ok(())
+    })
+}
+
+#[test]
+fn progress_of_several_torrents_fits_the_terminal() -> Outcome {
+    Stage::run("cli-terminal", LIMIT_S, |stage| {
+        let mut torrents = Vec::new();
+        for n in 0..6 {
+            let tree =
+                Tree { name: format!("a long name of a file that nobody has, number {n}"), ..Tree::single(1000 + n) };
+            create_as(stage, &format!("{n}.torrent"), &tree, &[])?;
+            torrents.push(format!("{n}.torrent"));
+        }
+        let sameseed = sameseed_binary();
+        let run = format!(
+            "stty rows 5 cols 60; {} {} --no-config --no-resume --dir get --bind 127.0.0.1 --peer-timeout 2",
+            sameseed.display(),
+            torrents.join(" ")
+        );
+        // A terminal by the program that Debian always has.
+        let output = Command::new("script")
+            .args(["-qec", &run, "/dev/null"])
+            .current_dir(stage.path(""))
+            .stdin(Stdio::null())
+            .output()?;
+        expect(&output, 4)?;
+        let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+        let frame = shown.rsplit("\x1b[J").find(|frame| frame.contains("not shown")).ok_or_else(|| shown.clone())?;
+        let lines: Vec<&str> =
+            frame.trim_start_matches(['\r', '\u{1b}', '[', 'A']).split("\x1b[K").map(str::trim).collect();
+        assert_eq!(lines.len(), 4, "{frame:?}");
+        assert!(lines.iter().all(|line| line.chars().count() < 60), "{frame:?}");
+        assert!(lines[3].starts_with("All: 0/6 complete, 3 not shown, 0.0% of "), "{frame:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_torrent_for_which_nothing_comes_is_stopped_in_time() -> Outcome {
+    Stage::run("cli-stop-timeout", LIMIT_S, |stage| {
+        let tree = Tree::single(1 << 20);
+        let torrent = create(stage, &tree, &["--piece-length", "64K"])?;
+        // A peer with the first half only, which stays.
+        let half = stage.folder("half")?;
+        std::fs::write(half.join(&tree.name), &tree.files[0].bytes[..1 << 19])?;
+        let mut half_seed = Run::start(&stage.path(""), &torrent, "--dir half --listen-port 0")?;
+        let port = port_of(&half_seed.named("started")?)?;
+        half_seed.named("checked")?;
+        let args =
+            format!("t.torrent --dir get --bind 127.0.0.1 --listen-port 0 --peer 127.0.0.1:{port} --stop-timeout 2");
+        let output = output(&stage.path(""), &args)?;
+        expect(&output, 4)?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains(": nothing received for ") && said.contains("s, with 1 peer connected; try"), "{said}");
+        Ok(())
+    })
+}
+
+#[test]
+fn options_come_from_the_config_file_and_the_command_line_goes_before_it() -> Outcome {
+    Stage::run("cli-config", LIMIT_S, |stage| {
+        let torrent = create(stage, &Tree::single(100_000), &[])?;
+        let config = stage.folder("config/sameseed")?.join("config.toml");
+        std::fs::write(&config, "# mine\njson = true\ndir = 'full'\nlisten-port = 0\nbind = '127.0.0.1'\n")?;
+        let run = |args: &str| {
+            let mut command = sameseed(&stage.path(""), [&torrent]);
+            command.args(words(args)).env("XDG_CONFIG_HOME", stage.path("config"));
+            command.output()
+        };
+        let usual = run("")?;
+        expect(&usual, 0)?;
+        assert!(usual.stdout.starts_with(br#"{"event":"started""#), "{}", told(&usual));
+        expect(&run("--dir elsewhere --peer-timeout 1")?, 4)?;
+        let plain = run("--json=false")?;
+        expect(&plain, 0)?;
+        assert!(!plain.stdout.contains(&b'{'), "{}", told(&plain));
+        std::fs::write(&config, "surprise = 1")?;
+        let refused = run("")?;
+        expect(&refused, 2)?;
+        expect(&run("--no-config --dir full --bind 127.0.0.1 --listen-port 0")?, 0)?;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_shell_completes_options_commands_and_values() -> Outcome {
+    let script = |shell: &str| -> Outcome<String> {
+        let output = output(Path::new("."), &format!("completions {shell}"))?;
+        expect(&output, 0)?;
+        Ok(String::from_utf8(output.stdout)?)
+    };
+    for shell in ["bash", "zsh", "fish"] {
+        let script = script(shell)?;
+        for word in ["max-overall-download-limit", "on-complete", "verify", "piece-length"] {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+    }
+    // What bash itself makes of it.
+    let complete = |line: &[&str]| -> Outcome<String> {
+        let words = line.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ");
+        let (at, now) = (line.len() - 1, line.last().ok_or("a word")?);
+        let ask = format!(
+            "{}\nCOMP_WORDS=({words}); COMP_CWORD={at}; _sameseed sameseed '{now}' '{}'; echo \"${{COMPREPLY[@]}}\"",
+            script("bash")?,
+            line.get(at.wrapping_sub(1)).unwrap_or(&"")
+        );
+        let output = Command::new("bash").args(["--norc", "-c", &ask]).output()?;
+        if !output.stderr.is_empty() {
+            return Err(told(&output).into());
+        }
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    };
+    assert_eq!(complete(&["sameseed", "--max-d"])?, "--max-download-limit");
+    assert_eq!(complete(&["sameseed", "ver"])?, "verify");
+    assert_eq!(complete(&["sameseed", "create", "--pri"])?, "--private");
+    assert!(complete(&["sameseed", "--log-level", ""])?.contains("trace"));
+    Ok(())
+}
+
+/// A program for `--on-complete`.
+fn write_script(path: &Path, text: &str) -> Outcome {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::write(path, format!("#!/bin/sh\n{text}"))?;
+    Ok(std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))?)
+}
+
+#[test]
+fn a_program_is_run_for_each_complete_torrent_and_no_shell_sees_its_name() -> Outcome {
+    Stage::run("cli-hook", LIMIT_S, |stage| {
+        let nasty = "$(touch pwned);`touch pwned` | touch pwned && '\"";
+        let tree = Tree { name: nasty.into(), ..Tree::single(100_000) };
+        let one = create_as(stage, "one.torrent", &tree, &[])?;
+        let two = create_as(stage, "two.torrent", &bordering(), &[])?;
+        let told = "printf '%s\\n' \"$1 $2 $3|$SAMESEED_INFO_HASH $SAMESEED_FILES $SAMESEED_BYTES $SAMESEED_DOWNLOADED|\
+                    $SAMESEED_NAME|$SAMESEED_DIR|$SAMESEED_PATH\" >> told; echo 'not JSON'; exit 3";
+        write_script(&stage.path("hook.sh"), told)?;
+        let mut command = sameseed(&stage.path(""), [&one, &two]);
+        command.args(words("--dir full --json --bind 127.0.0.1 --listen-port 0 --on-complete ./hook.sh"));
+        let output = command.output()?;
+        expect(&output, 0)?;
+        let lines = String::from_utf8(output.stdout)?;
+        assert!(lines.lines().all(|line| line.starts_with('{')), "{lines}");
+        let log = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(log.matches("has failed: exit status: 3").count(), 2, "{log}");
+        let full = stage.path("full").canonicalize()?;
+        let line = |torrent: &Path, name: &str, first: &str, files: u32, bytes: usize| -> Outcome<String> {
+            let hash = info(torrent)?["info_hash"].as_str().unwrap_or_default().to_owned();
+            let full = full.display();
+            Ok(format!("{hash} {files} {full}/{first}|{hash} {files} {bytes} 0|{name}|{full}|{full}/{name}"))
+        };
+        let mut expected = [
+            line(&one, nasty, nasty, 1, 100_000)?,
+            line(&two, "bordering", "bordering/a.bin", 4, bordering().len_bytes())?,
+        ];
+        expected.sort();
+        let told = std::fs::read_to_string(stage.path("told"))?;
+        let mut told: Vec<&str> = told.lines().collect();
+        told.sort_unstable();
+        assert_eq!(told, expected);
+        assert!(!stage.path("pwned").exists());
+        Ok(())
+    })
+}
+
+#[test]
+fn a_program_that_hangs_holds_neither_the_download_nor_the_end() -> Outcome {
+    Stage::run("cli-hook-hangs", LIMIT_S, |stage| {
+        let [(one, _), (two, _)] = pair(stage, &[])?;
+        write_script(&stage.path("hook.sh"), "echo $$ >> pids; exec sleep 50")?;
+        let options = "--dir full --listen-port 0 --on-complete ./hook.sh";
+        let mut run = Run::start_with(&stage.path(""), &[&one, &two], options)?;
+        run.named("torrent_ended")?;
+        run.named("torrent_ended")?;
+        let pids = stage.deadline().wait_for("both programs", || {
+            let pids = std::fs::read_to_string(stage.path("pids")).unwrap_or_default();
+            Ok((pids.lines().count() == 2).then_some(pids))
+        })?;
+        // Only the programs are waited for now: a signal ends that, and not them.
+        run.signal("-INT")?;
+        assert_eq!(run.end(6)?, 0);
+        for pid in pids.lines() {
+            let killed = Command::new("kill").arg(pid).status()?;
+            assert!(killed.success(), "{pid} goes on by itself");
+        }
         Ok(())
     })
 }

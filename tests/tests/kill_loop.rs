@@ -82,7 +82,7 @@ impl Loop<'_> {
     fn start(&self) -> Outcome<(Child, BufReader<ChildStdout>)> {
         let mut command = Command::new(sameseed_binary());
         command.arg(&self.torrent.path).arg("--dir").arg(&self.dir).arg("--resume-dir").arg(&self.state);
-        command.args(["--json", "--bind", "127.0.0.1", "--listen-port", "0", "--peer", &self.peer]);
+        command.args(["--no-config", "--json", "--bind", "127.0.0.1", "--listen-port", "0", "--peer", &self.peer]);
         let log = fs::File::options().create(true).append(true).open(self.stage.path("leecher.log"))?;
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn()?;
         let out = child.stdout.take().ok_or("no output")?;

@@ -2,26 +2,43 @@
 
 use super::selection::FileList;
 use super::tracker;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use super::values::{PortRange, peer, piece_length, speed, tracker_url};
+use clap::builder::BoolValueParser;
+use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint};
 use sameseed_core::config::RateLimits;
+use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 use tracing_subscriber::filter::LevelFilter;
 
 const EXIT_CODES: &str = "\
-Exit codes:
+Exit codes (of several torrents, the code of the first that failed):
   0  done (with --seed: complete when it was ended)
   1  something that is not foreseen
-  2  usage: an unknown option, a port or address that cannot be used
-  3  the torrent file cannot be read or makes no sense
-  4  nobody to download from
+  2  usage: an unknown option or key, a torrent named twice, a port or address that cannot be used
+  3  a torrent file cannot be read or makes no sense: then nothing begins
+  4  nobody to download from, or nothing came for as long as --stop-timeout says
   5  the disk is full or refuses
   6  hash: data is missing or differs from the torrent (verify)
   7  interrupted before the download was complete
 
 The first Ctrl-C (or SIGTERM) says goodbye to trackers and peers, which takes 5 seconds at most; a second one leaves at once.
-A torrent file whose name is that of a command is written with its folder: ./info";
+A torrent file whose name is that of a command is written with its folder: ./info
+
+The config file (TOML) has the long options as keys:
+  dir = \"/srv/iso\"
+  max-overall-upload-limit = \"500K\"
+  peer-timeout = 60
+  seed = true
+  tracker = [\"http://192.168.1.2:6969/announce\"]
+What the command line says goes before it; --seed=false undoes seed = true. Not in the file: --config, --no-config, --select-file, \
+--show-files.
+
+--on-complete runs one program, without a shell, as PROGRAM INFO_HASH FILES FIRST_FILE, as aria2 does, and with SAMESEED_INFO_HASH, \
+SAMESEED_NAME, SAMESEED_DIR, SAMESEED_PATH (the torrent's file or folder), SAMESEED_FILES (how many were wanted), SAMESEED_BYTES and \
+SAMESEED_DOWNLOADED (0 when it was all there) in its environment. Names come from strangers: quote them. How it ends is logged and changes \
+nothing; at the end it is waited for, 30 seconds at most, and then left to itself.";
 
 const EXAMPLES: &str = "\
 Download into the current folder; whatever is there already is checked first and kept. Without a terminal a line of \
@@ -30,6 +47,7 @@ progress is printed every 10 seconds.
 Examples:
   sameseed debian.torrent
   sameseed debian.torrent --dir /srv/iso --seed
+  sameseed *.torrent --max-overall-upload-limit 500K
   sameseed film.torrent --peer 192.168.1.7:6881
   sameseed create holiday/ --tracker http://192.168.1.2:6969/announce";
 
@@ -43,9 +61,10 @@ Examples:
     after_help = "More, with examples and exit codes: sameseed --help",
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
+    arg_required_else_help = true,
     subcommand_help_heading = "Commands",
     subcommand_value_name = "COMMAND",
-    override_usage = "sameseed [OPTIONS] FILE\n       sameseed COMMAND ...",
+    override_usage = "sameseed [OPTIONS] FILE...\n       sameseed COMMAND ...",
     max_term_width = 110
 )]
 pub(crate) struct Cli {
@@ -66,30 +85,40 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Run a small HTTP and UDP tracker for a local network
     Tracker(tracker::TrackerArgs),
+    /// Print the completions for a shell
+    Completions(CompletionsArgs),
+}
+
+/// `sameseed completions`.
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell; for bash: sameseed completions bash > ~/.local/share/bash-completion/completions/sameseed
+    #[arg(value_name = "SHELL")]
+    pub(crate) shell: clap_complete::Shell,
 }
 
 /// Download and seed.
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
-    /// The torrent file (none only beside a command)
-    #[arg(value_name = "FILE", required = true, help = "The torrent file")]
-    pub(crate) file: Option<PathBuf>,
+    /// The torrent files (none only beside a command)
+    #[arg(value_name = "FILE", required = true, value_hint = ValueHint::FilePath, help = "The torrent files")]
+    pub(crate) files: Vec<PathBuf>,
     /// Where to put the files [default: the current folder]
-    #[arg(short, long, value_name = "DIR", default_value = ".", hide_default_value = true)]
+    #[arg(short, long, value_name = "DIR", default_value = ".", hide_default_value = true, value_hint = ValueHint::DirPath)]
     pub(crate) dir: PathBuf,
     /// Only these files, by their numbers in --show-files: 1,3-5 [default: all]
     ///
     /// Other files are neither fetched nor made. Where a piece reaches into one of them, those bytes wait in a hidden file
-    /// (.NAME.HASH.parts) until a later run wants them.
+    /// (.NAME.HASH.parts) until a later run wants them. It is for one torrent at a time.
     #[arg(long, value_name = "LIST", value_parser = FileList::from_str)]
     pub(crate) select_file: Option<FileList>,
-    /// List the torrent's files with their numbers and leave
+    /// List the torrents' files with their numbers and leave
     #[arg(short = 'S', long)]
     pub(crate) show_files: bool,
     /// Fetch pieces in the order of the torrent instead of the rarest first
     #[arg(long)]
     pub(crate) sequential: bool,
-    /// Go on seeding when the download is complete
+    /// Go on seeding when a download is complete
     #[arg(long)]
     pub(crate) seed: bool,
     /// TCP port for other peers, or a range to choose from; 0 is any free one [default: 6881-6889, else any]
@@ -111,8 +140,16 @@ pub(crate) struct RunArgs {
     /// given up at once.
     #[arg(long, value_name = "SECONDS")]
     pub(crate) peer_timeout: Option<u64>,
+    /// Give up (exit code 4) when nothing was received for so long, whoever is there; 0 waits for ever [default: 0]
+    #[arg(long, alias = "bt-stop-timeout", value_name = "SECONDS", default_value = "0", hide_default_value = true)]
+    pub(crate) stop_timeout: u64,
+    /// Run this program for each torrent that is complete and safe on the disk
+    ///
+    /// One program, without arguments of its own and without a shell; see below.
+    #[arg(long, alias = "on-download-complete", value_name = "PROGRAM", value_hint = ValueHint::CommandName)]
+    pub(crate) on_complete: Option<PathBuf>,
     /// Where to keep resume data [default: $XDG_STATE_HOME/sameseed]
-    #[arg(long, value_name = "DIR", conflicts_with = "no_resume")]
+    #[arg(long, value_name = "DIR", conflicts_with = "no_resume", value_hint = ValueHint::DirPath)]
     pub(crate) resume_dir: Option<PathBuf>,
     /// Keep no resume data: the next start reads everything
     #[arg(long)]
@@ -120,12 +157,12 @@ pub(crate) struct RunArgs {
     /// Read all that is there, also what has not changed
     #[arg(long, alias = "check-integrity")]
     pub(crate) force_check: bool,
-    /// Receive no more than so many bytes a second; K and M stand for 1024 and 1024 times 1024, 0 is no limit
+    /// Receive no more than so many bytes a second for each torrent; K and M stand for 1024 and 1024 times 1024, 0 is no limit
     ///
     /// What goes over the sockets of peers is counted, messages included.
     #[arg(long, value_name = "SPEED", default_value = "0", hide_default_value = true, value_parser = speed)]
     pub(crate) max_download_limit: u64,
-    /// Send no more than so many bytes a second
+    /// Send no more than so many bytes a second for each torrent
     #[arg(long, value_name = "SPEED", default_value = "0", hide_default_value = true, value_parser = speed)]
     pub(crate) max_upload_limit: u64,
     /// Receive no more than so many bytes a second for all torrents together
@@ -137,6 +174,12 @@ pub(crate) struct RunArgs {
     /// Print one JSON object per line on standard output instead of progress
     #[arg(long)]
     pub(crate) json: bool,
+    /// Options from this file (TOML) [default: $XDG_CONFIG_HOME/sameseed/config.toml if it is there]
+    #[arg(long, alias = "conf-path", value_name = "FILE", conflicts_with = "no_config", value_hint = ValueHint::FilePath)]
+    pub(crate) config: Option<PathBuf>,
+    /// Read no config file
+    #[arg(long, alias = "no-conf")]
+    pub(crate) no_config: bool,
     #[command(flatten)]
     pub(crate) log: LogArgs,
 }
@@ -227,11 +270,45 @@ pub(crate) struct VerifyArgs {
     pub(crate) json: bool,
 }
 
-/// Ports to try, first to last, both included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct PortRange {
-    pub(crate) first: u16,
-    pub(crate) last: u16,
+/// The definition of the command line: what `Cli` says, and switches that can be unset, for what a config file says can be undone.
+pub(crate) fn command() -> clap::Command {
+    Cli::command().mut_args(|arg| match arg.get_action() {
+        ArgAction::SetTrue if !ONLY_ON_THE_COMMAND_LINE.contains(&long(&arg)) => arg
+            .action(ArgAction::Set)
+            .num_args(0..=1)
+            .require_equals(true)
+            .value_parser(BoolValueParser::new())
+            .value_name(SWITCH)
+            .hide_possible_values(true)
+            .default_value("false")
+            .hide_default_value(true)
+            .default_missing_value("true"),
+        _ => arg,
+    })
+}
+
+/// What a switch can be set to.
+const SWITCH: &str = "true|false";
+
+/// Long options that make no sense in a config file: about the file itself, or about one torrent, or about one run.
+pub(crate) const ONLY_ON_THE_COMMAND_LINE: [&str; 6] =
+    ["config", "help", "no-config", "select-file", "show-files", "version"];
+
+/// The long name of an option; empty when it has none.
+pub(crate) fn long(arg: &Arg) -> &str {
+    arg.get_long().unwrap_or_default()
+}
+
+/// Whether it is on or off.
+pub(crate) fn is_switch(arg: &Arg) -> bool {
+    arg.get_value_names().is_some_and(|names| names.iter().any(|name| name == SWITCH))
+}
+
+/// Reads a command line, the program's name included.
+pub(crate) fn parse(argv: &[OsString]) -> Result<Cli, clap::Error> {
+    let mut command = command();
+    let matches = command.try_get_matches_from_mut(argv)?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }
 
 impl RunArgs {
@@ -246,82 +323,18 @@ impl RunArgs {
     }
 }
 
-/// Bytes per second as aria2 reads them.
-fn speed(text: &str) -> Result<u64, String> {
-    let (digits, unit) = match text.strip_suffix(['k', 'K']) {
-        Some(digits) => (digits, 1 << 10),
-        None => text.strip_suffix(['m', 'M']).map_or((text, 1), |digits| (digits, 1 << 20)),
-    };
-    let number = digits.parse::<u64>().ok().filter(|_| digits.bytes().all(|digit| digit.is_ascii_digit()));
-    number
-        .and_then(|number| number.checked_mul(unit))
-        .ok_or_else(|| String::from("a speed is a number, perhaps with K or M: 500K"))
-}
-
-impl FromStr for PortRange {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let port = |text: &str| text.parse::<u16>().map_err(|_| String::from("a port is a number from 0 to 65535"));
-        let (first, last) = match text.split_once('-') {
-            Some((first, last)) => (port(first)?, port(last)?),
-            None => (port(text)?, port(text)?),
-        };
-        match first <= last && (first > 0 || last == 0) {
-            true => Ok(PortRange { first, last }),
-            false => Err(String::from("a range goes from a lower port, not 0, to a higher one")),
-        }
-    }
-}
-
-fn peer(text: &str) -> Result<SocketAddr, String> {
-    match text.parse::<SocketAddr>() {
-        Ok(addr) if addr.port() > 0 => Ok(addr),
-        _ => Err(String::from("a peer is an address and a port: 192.168.1.7:6881 or [fe80::1]:6881")),
-    }
-}
-
-fn tracker_url(text: &str) -> Result<String, String> {
-    let lower = text.to_ascii_lowercase();
-    let known =
-        ["http://", "https://", "udp://"].iter().any(|scheme| lower.len() > scheme.len() && lower.starts_with(scheme));
-    match known && !text.chars().any(|c| c.is_control() || c == ' ') {
-        true => Ok(text.to_owned()),
-        false => Err(String::from("a tracker's URL begins with http://, https:// or udp://")),
-    }
-}
-
-fn piece_length(text: &str) -> Result<u32, String> {
-    let (digits, unit) = match text.trim_end_matches("iB").as_bytes() {
-        [digits @ .., b'k' | b'K'] => (digits, 1 << 10),
-        [digits @ .., b'm' | b'M'] => (digits, 1 << 20),
-        digits => (digits, 1),
-    };
-    std::str::from_utf8(digits)
-        .ok()
-        .and_then(|digits| digits.parse::<u32>().ok())
-        .and_then(|n| n.checked_mul(unit))
-        .filter(|len| len.is_power_of_two() && (MIN_PIECE_LEN..=MAX_PIECE_LEN).contains(len))
-        .ok_or_else(|| String::from("a piece length is a power of two from 16K to 128M"))
-}
-
-/// Below one block a piece would only cost hashes.
-const MIN_PIECE_LEN: u32 = 16 << 10;
-/// Other clients refuse longer ones.
-const MAX_PIECE_LEN: u32 = 128 << 20;
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     fn parse(args: &str) -> Result<Cli, clap::Error> {
-        Cli::try_parse_from(std::iter::once("sameseed").chain(args.split_whitespace()))
+        let argv = std::iter::once("sameseed").chain(args.split_whitespace()).map(OsString::from);
+        super::parse(&argv.collect::<Vec<_>>())
     }
 
     #[test]
     fn the_definition_is_consistent() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]
@@ -332,7 +345,7 @@ mod tests {
         .unwrap();
         let run = cli.run;
         assert!(cli.command.is_none());
-        assert_eq!((run.file, run.dir), (Some(PathBuf::from("x.torrent")), PathBuf::from("out")));
+        assert_eq!((run.files, run.dir), (vec![PathBuf::from("x.torrent")], PathBuf::from("out")));
         assert_eq!(run.listen_port, Some(PortRange { first: 7000, last: 7000 }));
         assert_eq!(run.peers.len(), 2);
         assert!(run.seed && run.json && !run.sequential && run.select_file.is_none());
@@ -341,7 +354,34 @@ mod tests {
     #[test]
     fn a_file_named_like_a_command_needs_its_folder() {
         assert!(matches!(parse("info x.torrent").unwrap().command, Some(Command::Info(_))));
-        assert_eq!(parse("./info").unwrap().run.file, Some(PathBuf::from("./info")));
+        assert_eq!(parse("./info").unwrap().run.files, [PathBuf::from("./info")]);
+    }
+
+    #[test]
+    fn several_torrents_stand_anywhere_between_options() {
+        let run = parse("a b --seed c --json=false -S d").unwrap().run;
+        assert_eq!(run.files, ["a", "b", "c", "d"].map(PathBuf::from));
+        assert!(run.seed && !run.json && run.show_files);
+        let after = parse("-d out info x").unwrap();
+        assert!(after.command.is_none() && after.run.files.len() == 2, "a command comes first, else it is a file");
+    }
+
+    #[test]
+    fn a_switch_is_set_unset_and_never_takes_the_file_for_its_value() {
+        assert!(parse("--seed x.torrent").unwrap().run.seed);
+        assert!(parse("--seed=true x.torrent").unwrap().run.seed);
+        assert!(!parse("--seed=false x.torrent").unwrap().run.seed);
+        for bad in ["x --seed=", "x --seed=yes", "x --seed --seed", "x --no-config=true"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_names_of_aria2_are_understood() {
+        let args = "x --bt-stop-timeout 5 --on-download-complete true --conf-path c --check-integrity";
+        let run = parse(args).unwrap().run;
+        assert!(run.stop_timeout == 5 && run.on_complete.is_some() && run.config.is_some() && run.force_check);
+        assert!(parse("x --no-conf").unwrap().run.no_config);
     }
 
     #[test]
@@ -362,7 +402,12 @@ mod tests {
             "x.torrent --select-file -3",
             "x.torrent --tracker http://",
             "x.torrent --bind somewhere",
-            "x.torrent y.torrent",
+            "x.torrent --stop-timeout -1",
+            "x.torrent --stop-timeout soon",
+            "x.torrent --config",
+            "x.torrent --config c --no-config",
+            "completions",
+            "completions tcsh",
             "create x --piece-length 17K",
             "create x --piece-length 8K",
             "create x --piece-length 4096M",
@@ -372,19 +417,8 @@ mod tests {
             "x.torrent --max-upload-limit 1.5M",
             "x.torrent --max-upload-limit +1",
             "x.torrent --max-overall-upload-limit 99999999999999999999K",
-            "-d out info x.torrent",
         ] {
             assert!(parse(args).is_err(), "{args}");
         }
-    }
-
-    #[test]
-    fn lengths_and_ranges_are_read() {
-        assert_eq!(piece_length("16384"), Ok(16384));
-        assert_eq!(piece_length("256K"), Ok(256 << 10));
-        assert_eq!(piece_length("4MiB"), Ok(4 << 20));
-        assert_eq!([speed("0"), speed("5000"), speed("5K"), speed("2m")], [Ok(0), Ok(5000), Ok(5 << 10), Ok(2 << 20)]);
-        assert_eq!("0".parse(), Ok(PortRange { first: 0, last: 0 }));
-        assert_eq!("6881-6889".parse(), Ok(PortRange { first: 6881, last: 6889 }));
     }
 }

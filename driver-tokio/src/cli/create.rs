@@ -51,7 +51,7 @@ pub(crate) fn create(args: &CreateArgs) -> Result<Exit, Failure> {
     let mut line = Redrawn::new(Stream::Stderr);
     let pieces = creation.layout().piece_count();
     let digests = hash_pieces(creation.layout(), parent, |done| {
-        line.draw(&format!("hashing: {}", per_cent(u64::from(done), u64::from(pieces))));
+        line.draw(&[format!("hashing: {}", per_cent(u64::from(done), u64::from(pieces)))]);
     });
     line.clear();
     for digest in digests {

@@ -116,6 +116,13 @@ pub(crate) fn summary(metainfo: &Metainfo) -> String {
     )
 }
 
+/// Name and size.
+pub(crate) fn one_line(metainfo: &Metainfo) -> String {
+    let layout = &metainfo.layout;
+    let files = layout.files().iter().filter(|file| !file.pad).count() as u64;
+    format!("{:<12}{}, {} in {}", "Name", clean(&metainfo.name), size(layout.total_len()), count(files, "file"))
+}
+
 /// Nearly always a power of two: `64 KiB`.
 fn piece_length(len: u32) -> String {
     if len.is_power_of_two() { size(u64::from(len)).replace(".0 ", " ") } else { format!("{len} bytes") }

@@ -1,12 +1,14 @@
 //! What `--json` prints: one JSON object per line on standard output.
 //!
-//! Each object names its kind in `event`; the kinds and fields are those of [`Line`]. Fields may be added, never renamed. Units stand in the
+//! Each object names its kind in `event`; the kinds and fields are those of [`Line`]. What is about a torrent ends with its `info_hash` and
+//! its `name`: there may be several. Fields may be added, never renamed. Units stand in the
 //! names: `_bytes`, `_s` (seconds), `_rate` (bytes per second). Text from outside is cleaned as it is for a terminal.
 
 use super::progress;
 use super::text::clean;
 use sameseed_core::action::Notice;
 use sameseed_core::id::PeerId;
+use sameseed_core::metainfo::Metainfo;
 use sameseed_core::view::{TorrentState, TorrentView};
 use serde::Serialize;
 use std::net::SocketAddr;
@@ -15,10 +17,8 @@ use std::net::SocketAddr;
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(crate) enum Line {
-    /// The first line of a run.
+    /// A torrent begins; the first lines of a run.
     Started {
-        name: String,
-        info_hash: String,
         total_bytes: u64,
         pieces: u32,
         files: usize,
@@ -122,6 +122,13 @@ pub(crate) enum Line {
     NotMoved { fault: String },
     /// All has stopped in good order.
     ShutDown,
+    /// Nothing more is done for a torrent in this run.
+    TorrentEnded {
+        /// The code with which a run of this torrent alone would exit.
+        exit_code: u8,
+        /// Null when the work was done.
+        error: Option<String>,
+    },
     /// The last line of a run.
     Ended {
         /// The code that the process exits with.
@@ -131,11 +138,33 @@ pub(crate) enum Line {
     },
 }
 
+/// What every line about a torrent ends with.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Which {
+    pub(crate) info_hash: String,
+    pub(crate) name: String,
+}
+
+impl From<&Metainfo> for Which {
+    fn from(metainfo: &Metainfo) -> Which {
+        Which { info_hash: metainfo.info_hash.to_hex(), name: clean(&metainfo.name) }
+    }
+}
+
+#[derive(Serialize)]
+struct Told<'a> {
+    #[serde(flatten)]
+    line: &'a Line,
+    #[serde(flatten)]
+    which: Option<&'a Which>,
+}
+
 impl Line {
-    /// The object, without a line feed.
-    pub(crate) fn to_json(&self) -> String {
+    /// The object, without a line feed; `which` torrent it is about.
+    pub(crate) fn to_json(&self, which: Option<&Which>) -> String {
         // Strings and numbers only: there is nothing in a `Line` that JSON cannot say.
-        serde_json::to_string(self).unwrap_or_else(|error| format!(r#"{{"event":"internal_error","error":"{error}"}}"#))
+        let told = serde_json::to_string(&Told { line: self, which });
+        told.unwrap_or_else(|error| format!(r#"{{"event":"internal_error","error":"{error}"}}"#))
     }
 }
 
@@ -291,42 +320,37 @@ mod tests {
             Notice::Removed { torrent, fault: None },
             Notice::Moved { torrent, to: Folder(b"/srv".to_vec()) },
             Notice::Renamed { torrent, from: vec![String::from("a")], to: vec![String::from("b")] },
-            Notice::ShutDown,
         ];
         let mut lines = vec![
-            Line::Started {
-                name: String::from("x"),
-                info_hash: "ab".repeat(20),
-                total_bytes: 10,
-                pieces: 1,
-                files: 1,
-                dir: String::from("."),
-                listen_port: 6881,
-            },
+            Line::Started { total_bytes: 10, pieces: 1, files: 1, dir: String::from("."), listen_port: 6881 },
             Line::from(&some_view()),
         ];
         lines.extend(notices.iter().map(Line::from));
-        lines.push(Line::Ended { exit_code: 5, error: Some(String::from("full")) });
-        let lines: Vec<String> = lines.iter().map(Line::to_json).collect();
+        lines.push(Line::TorrentEnded { exit_code: 0, error: None });
+        let which = Which { info_hash: "ab".repeat(20), name: String::from("x") };
+        let mut lines: Vec<String> = lines.iter().map(|line| line.to_json(Some(&which))).collect();
+        lines.push(Line::from(&Notice::ShutDown).to_json(None));
+        lines.push(Line::Ended { exit_code: 5, error: Some(String::from("full")) }.to_json(None));
         assert!(lines.iter().all(|line| !line.contains('\n') && line.starts_with(r#"{"event":""#)));
         insta::assert_snapshot!(lines.join("\n"), @r##"
-        {"event":"started","name":"x","info_hash":"abababababababababababababababababababab","total_bytes":10,"pieces":1,"files":1,"dir":".","listen_port":6881}
-        {"event":"status","state":"downloading","pieces":3136,"have_pieces":1568,"wanted_pieces":3136,"checked_pieces":3136,"hashed_pieces":12,"total_bytes":822083584,"have_bytes":411041792,"wanted_bytes":822083584,"left_bytes":411041792,"downloaded_bytes":400000000,"wasted_bytes":16384,"verified_bytes":399900000,"undecided_bytes":83616,"duplicate_bytes":16384,"unrequested_bytes":0,"late_bytes":0,"corrupt_bytes":0,"lost_bytes":0,"uploaded_bytes":0,"total_downloaded_bytes":300000000,"total_uploaded_bytes":0,"down_rate":5500000,"up_rate":0,"peers":12,"seeds":3,"candidates":40,"eta_s":75}
-        {"event":"checked","have_pieces":3}
-        {"event":"piece_verified","piece":7}
-        {"event":"piece_failed","piece":7}
-        {"event":"complete","downloaded":true}
-        {"event":"peer_connected","conn":"out1","addr":"127.0.0.1:6881","peer_id":"-SM0001-\\x00\\\"\\n\\xff........"}
-        {"event":"peer_gone","conn":"out1","reason":"nothing heard for too long"}
-        {"event":"peer_gone","conn":"in2","reason":null}
-        {"event":"banned","addr":"127.0.0.1:6881"}
-        {"event":"tracker_answered","url":"http://t/announce","peers":5,"next_in_s":1800,"warning":"slow�down�"}
-        {"event":"tracker_failed","url":"udp://t:1","reason":"the tracker says: no"}
-        {"event":"disk_trouble","path":"a/b","kind":"no space left","detail":"No space left on device"}
-        {"event":"refused","reason":"everything is being shut down"}
-        {"event":"removed","fault":null}
-        {"event":"moved","dir":"/srv"}
-        {"event":"renamed","from":"a","to":"b"}
+        {"event":"started","total_bytes":10,"pieces":1,"files":1,"dir":".","listen_port":6881,"info_hash":"abababababababababababababababababababab","name":"x"}
+        {"event":"status","state":"downloading","pieces":3136,"have_pieces":1568,"wanted_pieces":3136,"checked_pieces":3136,"hashed_pieces":12,"total_bytes":822083584,"have_bytes":411041792,"wanted_bytes":822083584,"left_bytes":411041792,"downloaded_bytes":400000000,"wasted_bytes":16384,"verified_bytes":399900000,"undecided_bytes":83616,"duplicate_bytes":16384,"unrequested_bytes":0,"late_bytes":0,"corrupt_bytes":0,"lost_bytes":0,"uploaded_bytes":0,"total_downloaded_bytes":300000000,"total_uploaded_bytes":0,"down_rate":5500000,"up_rate":0,"peers":12,"seeds":3,"candidates":40,"eta_s":75,"info_hash":"abababababababababababababababababababab","name":"x"}
+        {"event":"checked","have_pieces":3,"info_hash":"abababababababababababababababababababab","name":"x"}
+        {"event":"piece_verified","piece":7,"info_hash":"abababababababababababababababababababab","name":"x"}
+        {"event":"piece_failed","piece":7,"info_hash":"abababababababababababababababababababab","name":"x"}
+        {"event":"complete","downloaded":true,"info_hash":"abababababababababababababababababababab","name":"x"}
+        {"event":"peer_connected","conn":"out1","addr":"127.0.0.1:6881","peer_id":"-SM0001-\\x00\\\"\\n\\xff........","info_hash":"abababababababababababababababababababab","name":"x"}
+        {"event":"peer_gone","conn":"out1","reason":"nothing heard for too long","info_hash":"abababababababababababababababababababab","name":"x"}
+        {"event":"peer_gone","conn":"in2","reason":null,"info_hash":"abababababababababababababababababababab","name":"x"}
+        {"event":"banned","addr":"127.0.0.1:6881","info_hash":"abababababababababababababababababababab","name":"x"}
+        {"event":"tracker_answered","url":"http://t/announce","peers":5,"next_in_s":1800,"warning":"slow�down�","info_hash":"abababababababababababababababababababab","name":"x"}
+        {"event":"tracker_failed","url":"udp://t:1","reason":"the tracker says: no","info_hash":"abababababababababababababababababababab","name":"x"}
+        {"event":"disk_trouble","path":"a/b","kind":"no space left","detail":"No space left on device","info_hash":"abababababababababababababababababababab","name":"x"}
+        {"event":"refused","reason":"everything is being shut down","info_hash":"abababababababababababababababababababab","name":"x"}
+        {"event":"removed","fault":null,"info_hash":"abababababababababababababababababababab","name":"x"}
+        {"event":"moved","dir":"/srv","info_hash":"abababababababababababababababababababab","name":"x"}
+        {"event":"renamed","from":"a","to":"b","info_hash":"abababababababababababababababababababab","name":"x"}
+        {"event":"torrent_ended","exit_code":0,"error":null,"info_hash":"abababababababababababababababababababab","name":"x"}
         {"event":"shut_down"}
         {"event":"ended","exit_code":5,"error":"full"}
         "##);

@@ -3,31 +3,39 @@
 //! Failures are one line on standard error and an exit code (`exit`); what people and scripts read is made in `progress` and `json`.
 
 mod args;
+mod completions;
+mod config_file;
 mod create;
 mod exit;
+mod follow;
 mod hashing;
+mod hook;
 mod info;
 mod json;
 mod log;
 mod output;
+mod patience;
 mod progress;
 mod run;
 mod selection;
 mod signals;
+mod teller;
 mod text;
 mod torrent_file;
 mod tracker;
+mod values;
 mod verify;
 
-use args::{Cli, Command};
-use clap::Parser;
-use exit::{Exit, Failure};
+use args::Command;
+use exit::Exit;
 use json::Line;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// Does what the command line says.
 pub(crate) fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let argv: Vec<OsString> = std::env::args_os().collect();
+    let cli = match args::parse(&argv) {
         Ok(cli) => cli,
         Err(error) => {
             // `--help` and `--version` come this way too, with code 0.
@@ -35,14 +43,21 @@ pub(crate) fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { Exit::Usage as u8 } else { Exit::Done as u8 });
         }
     };
-    let json = cli.command.is_none() && cli.run.json;
-    let outcome = match (&cli.command, &cli.run.file) {
-        (Some(Command::Info(args)), _) => info::info(args),
-        (Some(Command::Create(args)), _) => create::create(args),
-        (Some(Command::Verify(args)), _) => verify::verify(args),
-        (Some(Command::Tracker(args)), _) => log::start(&args.log).and_then(|()| tracker::tracker(args)),
-        (None, Some(file)) => log::start(&cli.run.log).and_then(|()| run::run(file, &cli.run)),
-        (None, None) => Err(Failure::new(Exit::Usage, "no torrent file given; see sameseed --help")),
+    let mut json = false;
+    let outcome = match &cli.command {
+        Some(Command::Info(args)) => info::info(args),
+        Some(Command::Create(args)) => create::create(args),
+        Some(Command::Verify(args)) => verify::verify(args),
+        Some(Command::Tracker(args)) => log::start(&args.log).and_then(|()| tracker::tracker(args)),
+        Some(Command::Completions(args)) => Ok(completions::completions(args)),
+        None => {
+            json = cli.run.json;
+            config_file::complete(&argv, cli.run).and_then(|args| {
+                json = args.json;
+                log::start(&args.log)?;
+                run::run(&args)
+            })
+        }
     };
     let exit = outcome.as_ref().map_or_else(|failure| failure.exit, |exit| *exit);
     if let Err(failure) = &outcome {
@@ -50,7 +65,7 @@ pub(crate) fn main() -> ExitCode {
     }
     if json {
         let error = outcome.err().map(|failure| text::clean(&failure.message));
-        output::line(&Line::Ended { exit_code: exit as u8, error }.to_json());
+        output::line(&Line::Ended { exit_code: exit as u8, error }.to_json(None));
     }
     exit.into()
 }

@@ -1,35 +1,57 @@
-//! Standard output, standard error and the terminal: whole lines, and one line that is drawn over.
+//! Standard output, standard error and the terminal: whole lines, and a few lines that are drawn over.
 //!
-//! A reader that has gone away (`| head`) is not an error: output is for whoever wants it, and the work goes on.
+//! A reader that has gone away (`| head`) is not an error: output is for whoever wants it, and the work goes on. Whoever prints a line takes
+//! what is drawn away first; it comes back with the next drawing.
 
 use std::io::{IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
 
-/// Back to the first column, and clear the line.
-const CLEAR_LINE: &str = "\r\x1b[K";
-/// What a terminal is taken for that does not tell its width.
-const DEFAULT_COLUMNS: u16 = 80;
+/// What a terminal is taken for that does not tell its size.
+const DEFAULT_SIZE: (u16, u16) = (80, 24);
+
+/// What stands on the terminal to be drawn over: at most one thing at a time, of one program.
+static DRAWN: Mutex<Drawn> = Mutex::new(Drawn { rows: 0, stream: Stream::Stdout });
+
+#[derive(Debug)]
+struct Drawn {
+    /// Lines; the cursor stands at the end of the last one.
+    rows: usize,
+    stream: Stream,
+}
 
 /// Prints a whole line on standard output, at once.
 pub(crate) fn line(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+    with_nothing_drawn(Stream::Stdout, || {
+        let mut out = std::io::stdout().lock();
+        let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+    });
 }
 
-/// Prints a line on standard error. A line of progress on the same terminal is cleared first.
+/// Prints a line on standard error.
 pub(crate) fn error_line(text: &str) {
-    let clear = if std::io::stderr().is_terminal() { CLEAR_LINE } else { "" };
-    let _ = writeln!(std::io::stderr().lock(), "{clear}{text}");
+    with_nothing_drawn(Stream::Stderr, || {
+        let _ = writeln!(std::io::stderr().lock(), "{text}");
+    });
 }
 
-/// One line on a terminal that is drawn over.
+/// Takes away what is drawn on the terminal that `stream` goes to, and keeps everybody else from printing meanwhile.
+fn with_nothing_drawn(stream: Stream, print: impl FnOnce()) {
+    // Nothing in here can be left half done by a panic.
+    let mut drawn = DRAWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if drawn.rows > 0 && stream.is_terminal() {
+        drawn.stream.write(&redrawing(std::mem::take(&mut drawn.rows), &[""; 0]));
+    }
+    print();
+}
+
+/// Some lines on a terminal that are drawn over.
 #[derive(Debug)]
 pub(crate) struct Redrawn {
     stream: Stream,
     terminal: bool,
-    shown: bool,
 }
 
-/// Where a line is drawn.
+/// Where lines are drawn.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Stream {
     /// Where progress is what was asked for.
@@ -38,14 +60,27 @@ pub(crate) enum Stream {
     Stderr,
 }
 
+impl Stream {
+    fn is_terminal(self) -> bool {
+        match self {
+            Stream::Stdout => std::io::stdout().is_terminal(),
+            Stream::Stderr => std::io::stderr().is_terminal(),
+        }
+    }
+
+    fn write(self, text: &str) {
+        let mut out: Box<dyn Write> = match self {
+            Stream::Stdout => Box::new(std::io::stdout().lock()),
+            Stream::Stderr => Box::new(std::io::stderr().lock()),
+        };
+        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    }
+}
+
 impl Redrawn {
     /// Nothing is drawn yet; nothing ever is when `stream` is not a terminal.
     pub(crate) fn new(stream: Stream) -> Self {
-        let terminal = match stream {
-            Stream::Stdout => std::io::stdout().is_terminal(),
-            Stream::Stderr => std::io::stderr().is_terminal(),
-        };
-        Redrawn { stream, terminal, shown: false }
+        Redrawn { stream, terminal: stream.is_terminal() }
     }
 
     /// Whether it can be seen.
@@ -55,39 +90,99 @@ impl Redrawn {
 
     /// How many columns there are; one is left free, because a full line makes some terminals scroll.
     pub(crate) fn columns(&self) -> usize {
+        usize::from(self.size().0).saturating_sub(1)
+    }
+
+    /// How many lines there is room for; one is left free for what is printed above.
+    pub(crate) fn rows(&self) -> usize {
+        usize::from(self.size().1).saturating_sub(1)
+    }
+
+    fn size(&self) -> (u16, u16) {
         let size = match self.stream {
             Stream::Stdout => terminal_size::terminal_size_of(std::io::stdout()),
             Stream::Stderr => terminal_size::terminal_size_of(std::io::stderr()),
         };
-        usize::from(size.map_or(DEFAULT_COLUMNS, |(width, _)| width.0)).saturating_sub(1)
+        size.map_or(DEFAULT_SIZE, |(width, height)| (width.0, height.0))
     }
 
-    /// Draws over what was drawn before.
-    pub(crate) fn draw(&mut self, text: &str) {
+    /// Draws over what was drawn before. Each of `lines` must fit into the columns.
+    pub(crate) fn draw<S: AsRef<str>>(&mut self, lines: &[S]) {
         if self.terminal {
-            self.shown = true;
-            self.write(&format!("{CLEAR_LINE}{text}"));
+            let mut drawn = DRAWN.lock().unwrap_or_else(PoisonError::into_inner);
+            self.stream.write(&redrawing(drawn.rows, lines));
+            *drawn = Drawn { rows: lines.len(), stream: self.stream };
         }
     }
 
     /// Leaves an empty line behind.
     pub(crate) fn clear(&mut self) {
-        if std::mem::take(&mut self.shown) {
-            self.write(CLEAR_LINE);
+        if self.terminal {
+            with_nothing_drawn(self.stream, || ());
         }
-    }
-
-    fn write(&self, text: &str) {
-        let mut out: Box<dyn Write> = match self.stream {
-            Stream::Stdout => Box::new(std::io::stdout().lock()),
-            Stream::Stderr => Box::new(std::io::stderr().lock()),
-        };
-        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     }
 }
 
 impl Drop for Redrawn {
     fn drop(&mut self) {
         self.clear();
+    }
+}
+
+/// What replaces so many `rows` by `lines`, without a moment in which nothing is there. The cursor stays at the end of the last line.
+fn redrawing(rows: usize, lines: &[impl AsRef<str>]) -> String {
+    let up = "\x1b[A".repeat(rows.saturating_sub(1));
+    // Each line clears what is behind its end, the last one also what is below.
+    let lines: Vec<&str> = lines.iter().map(AsRef::as_ref).collect();
+    format!("\r{up}{}\x1b[J", lines.join("\x1b[K\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A terminal that knows what is needed here.
+    fn shown(bytes: &str) -> Vec<String> {
+        let (mut screen, mut row, mut column) = (vec![String::new()], 0, 0);
+        let mut rest = bytes;
+        while let Some(c) = rest.chars().next() {
+            let escape = ["\x1b[A", "\x1b[K", "\x1b[J"].into_iter().find(|escape| rest.starts_with(escape));
+            rest = &rest[escape.map_or(c.len_utf8(), str::len)..];
+            let line: &mut String = &mut screen[row];
+            match (escape, c) {
+                (Some("\x1b[A"), _) => row -= 1,
+                (Some("\x1b[K"), _) => line.truncate(column),
+                (Some(_), _) => {
+                    line.truncate(column);
+                    screen.truncate(row + 1);
+                }
+                (None, '\r') => column = 0,
+                (None, '\n') => {
+                    (row, column) = (row + 1, 0);
+                    screen.resize(screen.len().max(row + 1), String::new());
+                }
+                (None, c) => {
+                    line.truncate(line.len().max(column));
+                    line.replace_range(column..(column + 1).min(line.len()), &c.to_string());
+                    column += 1;
+                }
+            }
+        }
+        screen
+    }
+
+    #[test]
+    fn lines_are_drawn_over_whatever_their_number_was() {
+        let draws: [&[&str]; 6] =
+            [&["one long line", "two"], &["1"], &[], &["a", "b", "c"], &["a", "longer", "c"], &["x", "y"]];
+        let mut bytes = String::from("above\n");
+        let mut rows = 0;
+        for lines in draws {
+            bytes.push_str(&redrawing(rows, lines));
+            rows = lines.len();
+            let mut expected = vec!["above"];
+            expected.extend(if lines.is_empty() { &[""] } else { lines });
+            assert_eq!(shown(&bytes), expected);
+        }
     }
 }

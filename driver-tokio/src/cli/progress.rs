@@ -1,6 +1,6 @@
-//! How a download is told to people: one line, redrawn on a terminal, printed now and then elsewhere.
+//! How downloads are told to people: a line for each and one for all of them, redrawn on a terminal, printed now and then elsewhere.
 //!
-//! Pure functions of a [`TorrentView`]; `run` owns the clock and the output.
+//! Pure functions of [`TorrentView`]s; `teller` owns the output.
 
 use super::text;
 use sameseed_core::view::{TorrentState, TorrentView};
@@ -10,19 +10,98 @@ use unicode_width::UnicodeWidthStr;
 /// On a narrow terminal the name gives way first, but not below this many columns.
 const MIN_NAME_COLUMNS: usize = 8;
 
+/// How far all torrents of a run are.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally {
+    /// All of them.
+    pub(crate) torrents: usize,
+    /// Those that are complete, also when they go on seeding.
+    pub(crate) complete: usize,
+    /// Those that were given up.
+    pub(crate) failed: usize,
+}
+
 /// The time left at the present rate; `None` when it cannot be told.
 pub(crate) fn eta(view: &TorrentView) -> Option<Duration> {
     match view.state {
-        TorrentState::Downloading if view.down_rate > 0 => {
-            Some(Duration::from_secs(view.left_bytes.div_ceil(view.down_rate)))
-        }
+        TorrentState::Downloading => time_left(view.left_bytes, view.down_rate),
         _ => None,
     }
 }
 
+fn time_left(left_bytes: u64, down_rate: u64) -> Option<Duration> {
+    (down_rate > 0).then(|| Duration::from_secs(left_bytes.div_ceil(down_rate)))
+}
+
+/// At most `rows` lines, each cut to `columns` when given: one for each of the `live` torrents as far as there is room, those that are
+/// not complete first, and (of several torrents) a last one for `all`.
+pub(crate) fn lines(
+    live: &[&TorrentView],
+    all: &[TorrentView],
+    tally: Tally,
+    rows: usize,
+    columns: Option<usize>,
+) -> Vec<String> {
+    if tally.torrents <= 1 {
+        return live.iter().map(|view| line(view, columns)).take(rows).collect();
+    }
+    let room = rows.saturating_sub(1);
+    let (mut shown, seeding): (Vec<&TorrentView>, Vec<&TorrentView>) =
+        live.iter().partition(|view| view.state != TorrentState::Seeding);
+    shown.extend(seeding);
+    shown.truncate(room);
+    let hidden = live.len() - shown.len();
+    shown.sort_by_key(|view| view.torrent);
+    let facts: Vec<String> = shown.iter().map(|view| facts(view, columns.is_none())).collect();
+    let names: Vec<String> = shown.iter().map(|view| text::clean(&view.name)).collect();
+    let mut lines: Vec<String> = match columns {
+        None => names.iter().zip(&facts).map(|(name, facts)| format!("{name}: {facts}")).collect(),
+        Some(columns) => table(&names, &facts, columns),
+    };
+    let summary = summary(live, all, tally, hidden);
+    lines.push(columns.map_or(summary.clone(), |columns| text::cut(&summary, columns)));
+    lines
+}
+
+/// Names in one column, as wide as the longest facts allow, and the facts beside it.
+fn table(names: &[String], facts: &[String], columns: usize) -> Vec<String> {
+    let widest = |texts: &[String]| texts.iter().map(|text| text.width()).max().unwrap_or(0);
+    let room = columns.saturating_sub(widest(facts) + 2).max(MIN_NAME_COLUMNS).min(widest(names));
+    let row = |(name, facts): (&String, &String)| {
+        let name = text::cut(name, room);
+        let padding = " ".repeat(room - name.width());
+        text::cut(&format!("{name}{padding}  {facts}"), columns)
+    };
+    names.iter().zip(facts).map(row).collect()
+}
+
+fn summary(live: &[&TorrentView], all: &[TorrentView], tally: Tally, hidden: usize) -> String {
+    let sum = |figure: fn(&TorrentView) -> u64| all.iter().map(figure).fold(0, u64::saturating_add);
+    let (wanted, left) = (sum(|view| view.wanted_bytes), sum(|view| view.left_bytes));
+    let (down, up) = (sum(|view| view.down_rate), sum(|view| view.up_rate));
+    let mut parts = vec![format!("{}/{} complete", tally.complete, tally.torrents)];
+    if tally.failed > 0 {
+        parts.push(format!("{} failed", tally.failed));
+    }
+    if hidden > 0 {
+        parts.push(format!("{hidden} not shown"));
+    }
+    parts.push(format!("{} of {}", text::per_cent(wanted.saturating_sub(left), wanted), text::size(wanted)));
+    let downloads = || live.iter().filter(|view| view.state == TorrentState::Downloading);
+    if downloads().next().is_some() {
+        let left = downloads().map(|view| view.left_bytes).fold(0, u64::saturating_add);
+        let eta = time_left(left, down).map_or_else(|| String::from("--"), text::time);
+        parts.push(format!("{} down, ETA {eta}", text::rate(down)));
+    }
+    if sum(|view| view.uploaded_bytes) > 0 {
+        parts.push(format!("{} up", text::rate(up)));
+    }
+    format!("All: {}", parts.join(", "))
+}
+
 /// The line, cut to `columns` when given. It contains no control characters.
 pub(crate) fn line(view: &TorrentView, columns: Option<usize>) -> String {
-    let facts = facts(view);
+    let facts = facts(view, true);
     let name = text::clean(&view.name);
     let Some(columns) = columns else { return format!("{name}: {facts}") };
     let room = columns.saturating_sub(facts.width() + 2);
@@ -32,37 +111,32 @@ pub(crate) fn line(view: &TorrentView, columns: Option<usize>) -> String {
     format!("{}: {facts}", text::cut(&name, room))
 }
 
-fn facts(view: &TorrentView) -> String {
+/// `pieces`: count them too, where there is room.
+fn facts(view: &TorrentView, pieces: bool) -> String {
+    let count = |part: u32, whole: u32| if pieces { format!(" ({part}/{whole} pieces)") } else { String::new() };
+    // Of what is wanted: pieces that are there all the same do not count.
+    let share = text::per_cent(view.wanted_bytes.saturating_sub(view.left_bytes), view.wanted_bytes);
+    let progress = format!("{share}{}", count(view.wanted_have, view.wanted));
     let mut facts = match view.state {
         TorrentState::Checking => {
-            return format!(
-                "checking {} ({}/{} pieces)",
-                text::per_cent(u64::from(view.checked), u64::from(view.pieces)),
-                view.checked,
-                view.pieces
-            );
+            let share = text::per_cent(u64::from(view.checked), u64::from(view.pieces));
+            return format!("checking {share}{}", count(view.checked, view.pieces));
         }
         TorrentState::Downloading => {
             let eta = eta(view).map_or_else(|| String::from("--"), text::time);
-            format!("{}, {} down, ETA {eta}", progress(view), text::rate(view.down_rate))
+            format!("{progress}, {} down, ETA {eta}", text::rate(view.down_rate))
         }
         TorrentState::Seeding => String::from("seeding"),
-        TorrentState::Troubled => format!("{}, waiting for the disk", progress(view)),
-        TorrentState::Paused => format!("{}, paused", progress(view)),
-        TorrentState::Moving => format!("{}, moving its files", progress(view)),
-        TorrentState::Stopped => format!("{}, stopping", progress(view)),
+        TorrentState::Troubled => format!("{progress}, waiting for the disk"),
+        TorrentState::Paused => format!("{progress}, paused"),
+        TorrentState::Moving => format!("{progress}, moving its files"),
+        TorrentState::Stopped => format!("{progress}, stopping"),
     };
     facts.push_str(&format!(", {}", text::count(u64::from(view.peers), "peer")));
     if view.uploaded_bytes > 0 || view.state == TorrentState::Seeding {
         facts.push_str(&format!(", {} up", text::rate(view.up_rate)));
     }
     facts
-}
-
-fn progress(view: &TorrentView) -> String {
-    // Of what is wanted: pieces that are there all the same do not count.
-    let share = text::per_cent(view.wanted_bytes.saturating_sub(view.left_bytes), view.wanted_bytes);
-    format!("{share} ({}/{} pieces)", view.wanted_have, view.wanted)
 }
 
 #[cfg(test)]
@@ -146,6 +220,43 @@ pub(crate) mod tests {
         �]0;pwned� 日本語日本語日…: 50.0% (1568/3136 pieces), 5.2 MiB/s down, ETA 1m15s, 12 peers
         �]0;pwned� 日本語日本語日本語日本語日本語: 50.0% (1568/3136 pieces), 5.2 MiB/s down, ETA 1m15s, 12 peers
         "##);
+    }
+
+    fn some_views(names: &[&str]) -> Vec<TorrentView> {
+        let view =
+            |(n, name): (u32, &&str)| TorrentView { torrent: TorrentId(n), name: name.to_string(), ..some_view() };
+        (0..).zip(names).map(view).collect()
+    }
+
+    #[test]
+    fn several_torrents_stand_below_each_other_and_are_summed_up() {
+        let mut views = some_views(&["debian-13.2.0-amd64-netinst.iso", "日本語", "x\x1b[2J", "done", "seed"]);
+        views[1].down_rate = 12;
+        views[2].state = TorrentState::Checking;
+        views[3] = TorrentView { state: TorrentState::Paused, left_bytes: 0, down_rate: 0, ..views[3].clone() };
+        let seeding = TorrentState::Seeding;
+        views[4] = TorrentView { state: seeding, left_bytes: 0, down_rate: 0, uploaded_bytes: 9, ..views[4].clone() };
+        let live: Vec<&TorrentView> = views.iter().filter(|view| view.name != "done").collect();
+        let tally = Tally { torrents: 6, complete: 2, failed: 1 };
+        let shown = |rows, columns| lines(&live, &views, tally, rows, columns).join("\n");
+        let all = [shown(24, None), shown(24, Some(110)), shown(24, Some(79)), shown(3, Some(90)), shown(1, Some(60))];
+        insta::assert_snapshot!(all.join("\n\n"));
+    }
+
+    #[test]
+    fn no_number_of_torrents_is_wider_or_higher_than_the_terminal() {
+        let views = some_views(&["a", "日本語日本語日本語日本語日本語日本語", "\x1b]0;pwned\x07", "b", "c"]);
+        for count in 0..=views.len() {
+            let live: Vec<&TorrentView> = views[..count].iter().collect();
+            for torrents in count..count + 2 {
+                let tally = Tally { torrents, ..Tally::default() };
+                for (rows, columns) in (1..8).flat_map(|rows| (0..150).map(move |columns| (rows, columns))) {
+                    let lines = lines(&live, &views, tally, rows, Some(columns));
+                    assert!(lines.len() <= rows && lines.iter().all(|line| line.width() <= columns), "{lines:?}");
+                    assert!(!lines.concat().chars().any(char::is_control));
+                }
+            }
+        }
     }
 
     #[test]

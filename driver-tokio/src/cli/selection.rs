@@ -1,6 +1,7 @@
 //! Which files of a torrent are wanted, as people say it: numbers that begin at 1, in the order of the torrent, pad files not counted.
 
 use super::exit::{Exit, Failure};
+use super::json::Which;
 use super::output;
 use super::text::{clean, size};
 use sameseed_core::id::FileIndex;
@@ -31,14 +32,16 @@ impl FromStr for FileList {
 
 /// A line of `--show-files --json`.
 #[derive(Serialize)]
-struct JsonFile {
+struct JsonFile<'a> {
     index: usize,
     path: String,
     bytes: u64,
+    #[serde(flatten)]
+    which: &'a Which,
 }
 
 /// The files that have numbers, the first of which is 1.
-fn numbered(metainfo: &Metainfo) -> impl Iterator<Item = (FileIndex, &FileEntry)> {
+pub(crate) fn numbered(metainfo: &Metainfo) -> impl Iterator<Item = (FileIndex, &FileEntry)> {
     let files = metainfo.layout.files().iter().enumerate().filter(|(_, file)| !file.pad);
     files.map(|(i, file)| (FileIndex(i as u32), file))
 }
@@ -56,16 +59,22 @@ pub(crate) fn priorities(metainfo: &Metainfo, list: &FileList) -> Result<Vec<(Fi
     Ok(left_out.map(|((file, _), _)| (file, Priority::Skip)).collect())
 }
 
-/// Prints the files with their numbers.
-pub(crate) fn show(metainfo: &Metainfo, json: bool) -> Result<Exit, Failure> {
-    let width = numbered(metainfo).count().to_string().len();
-    for ((_, file), index) in numbered(metainfo).zip(1..) {
-        let path = file.path.join("/");
-        output::line(&match json {
-            true => serde_json::to_string(&JsonFile { index, path, bytes: file.len })
-                .map_err(|error| Failure::new(Exit::Other, error.to_string()))?,
-            false => format!("{index:>width$}  {}  ({})", clean(&path), size(file.len)),
-        });
+/// Prints the files with their numbers; of several torrents each below its name.
+pub(crate) fn show(torrents: &[Metainfo], json: bool) -> Result<Exit, Failure> {
+    for metainfo in torrents {
+        let which = Which::from(metainfo);
+        let width = numbered(metainfo).count().to_string().len();
+        if torrents.len() > 1 && !json {
+            output::line(&format!("{}:", which.name));
+        }
+        for ((_, file), index) in numbered(metainfo).zip(1..) {
+            let path = file.path.join("/");
+            output::line(&match json {
+                true => serde_json::to_string(&JsonFile { index, path, bytes: file.len, which: &which })
+                    .map_err(|error| Failure::new(Exit::Other, error.to_string()))?,
+                false => format!("{index:>width$}  {}  ({})", clean(&path), size(file.len)),
+            });
+        }
     }
     Ok(Exit::Done)
 }

@@ -2,6 +2,7 @@
 
 use super::exit::{Exit, Failure, system_words};
 use sameseed_core::metainfo::{MAX_TORRENT_BYTES, Metainfo, NameRules};
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -14,6 +15,40 @@ pub(crate) fn load(path: &Path) -> Result<Metainfo, Failure> {
     let failure = |what: String| Failure::new(Exit::Torrent, format!("{}: {what}", path.display()));
     let bytes = read(path).map_err(|error| failure(format!("cannot be read: {}", system_words(&error))))?;
     Metainfo::parse_with(&bytes, NAME_RULES).map_err(|error| failure(error.to_string()))
+}
+
+/// Reads and parses the torrent files of one run. One that is bad, one that is there twice, and two that would write into the same file
+/// are refused before anything has begun.
+pub(crate) fn load_all(paths: &[PathBuf]) -> Result<Vec<Metainfo>, Failure> {
+    let mut all: Vec<Metainfo> = Vec::with_capacity(paths.len());
+    let mut known = BTreeMap::new();
+    let mut files = BTreeMap::new();
+    for path in paths {
+        let shown = path.display();
+        let metainfo = load(path).map_err(|failure| match paths.len() {
+            1 => failure,
+            _ => Failure::new(failure.exit, format!("{failure}; nothing has begun")),
+        })?;
+        if let Some(first) = known.insert(metainfo.info_hash, path) {
+            let what = match first == path {
+                true => format!("{shown} is named twice"),
+                false => format!("{shown}: the same torrent as {}; name one of them", first.display()),
+            };
+            return Err(Failure::new(Exit::Usage, what));
+        }
+        for file in metainfo.layout.files().iter().filter(|file| !file.pad) {
+            if let Some(other) = files.insert(file.path.clone(), path).filter(|other| *other != path) {
+                let file = file.path.join("/");
+                let what = format!(
+                    "{shown}: its file {file} is one of {} too; download them one by one, each with a --dir of its own",
+                    other.display()
+                );
+                return Err(Failure::new(Exit::Usage, what));
+            }
+        }
+        all.push(metainfo);
+    }
+    Ok(all)
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
@@ -70,6 +105,36 @@ mod tests {
         save(&path, b"two", true).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_list_of_torrents_is_right_as_a_whole_or_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let torrent = |name: &str, file: &str, length: u32| {
+            let path = dir.path().join(name);
+            let len = file.len();
+            let info =
+                format!("d6:lengthi{length}e4:name{len}:{file}12:piece lengthi16384e6:pieces20:aaaaaaaaaaaaaaaaaaaae");
+            fs::write(&path, format!("d4:info{info}e")).unwrap();
+            path
+        };
+        let (one, two) = (torrent("1.torrent", "a", 1), torrent("2.torrent", "b", 1));
+        let (copy, clash) = (torrent("copy.torrent", "a", 1), torrent("clash.torrent", "a", 2));
+        let missing = dir.path().join("missing.torrent");
+        assert_eq!(load_all(&[one.clone(), two.clone()]).unwrap().len(), 2);
+        let told = |paths: &[&PathBuf]| {
+            let failure = load_all(&paths.iter().map(|path| path.to_path_buf()).collect::<Vec<_>>()).unwrap_err();
+            (failure.exit, failure.message.replace(&format!("{}/", dir.path().display()), ""))
+        };
+        let twice = String::from("copy.torrent: the same torrent as 1.torrent; name one of them");
+        assert_eq!(told(&[&one, &two, &copy]), (Exit::Usage, twice));
+        assert_eq!(told(&[&one, &one]), (Exit::Usage, String::from("1.torrent is named twice")));
+        let (exit, what) = told(&[&one, &clash]);
+        assert_eq!(exit, Exit::Usage);
+        assert!(what.starts_with("clash.torrent: its file a is one of 1.torrent too; "), "{what}");
+        let (exit, what) = told(&[&one, &missing]);
+        assert_eq!(exit, Exit::Torrent);
+        assert_eq!(what, "missing.torrent: cannot be read: no such file or directory; nothing has begun");
     }
 
     #[test]

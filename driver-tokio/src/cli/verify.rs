@@ -47,7 +47,7 @@ pub(crate) fn verify(args: &VerifyArgs) -> Result<Exit, Failure> {
     let mut line = Redrawn::new(Stream::Stderr);
     let pieces = u64::from(metainfo.layout.piece_count());
     let digests = hash_pieces(&metainfo.layout, &args.dir, |done| {
-        line.draw(&format!("verifying: {}", per_cent(u64::from(done), pieces)));
+        line.draw(&[format!("verifying: {}", per_cent(u64::from(done), pieces))]);
     });
     line.clear();
     let report = compare(&metainfo, &args.dir, &digests);

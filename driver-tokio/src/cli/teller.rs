@@ -1,0 +1,126 @@
+//! Says how a run goes: to people on a terminal or in plain lines, or as JSON to programs.
+
+use super::args::RunArgs;
+use super::exit::{Exit, Failure};
+use super::json::{Line, Which};
+use super::output::{Redrawn, Stream};
+use super::progress::Tally;
+use super::{info, output, progress, text};
+use sameseed_core::action::Notice;
+use sameseed_core::metainfo::Metainfo;
+use sameseed_core::view::TorrentView;
+
+/// How often progress is printed where it cannot be drawn over: every tenth look.
+const PRINT_EVERY_LOOKS: u64 = 10;
+/// So many lines at most are printed then.
+const PRINT_ROWS: usize = 10;
+/// So many lines at most are drawn: more than people read.
+const DRAW_ROWS: usize = 40;
+
+/// Who says it.
+#[derive(Debug)]
+pub(crate) struct Teller {
+    json: bool,
+    seed: bool,
+    selected: bool,
+    dir: String,
+    lines: Redrawn,
+    looks: u64,
+}
+
+impl Teller {
+    /// Says nothing yet.
+    pub(crate) fn new(args: &RunArgs) -> Self {
+        Teller {
+            json: args.json,
+            seed: args.seed,
+            selected: args.select_file.is_some(),
+            dir: text::clean(&args.dir.display().to_string()),
+            lines: Redrawn::new(Stream::Stdout),
+            looks: 0,
+        }
+    }
+
+    /// What is begun.
+    pub(crate) fn started(&mut self, torrents: &[Metainfo], listen_port: u16) {
+        if self.json {
+            for metainfo in torrents {
+                let started = Line::Started {
+                    total_bytes: metainfo.layout.total_len(),
+                    pieces: metainfo.layout.piece_count(),
+                    files: metainfo.layout.files().iter().filter(|file| !file.pad).count(),
+                    dir: self.dir.clone(),
+                    listen_port,
+                };
+                self.say(&started, Some(&Which::from(metainfo)));
+            }
+            return;
+        }
+        match torrents {
+            [metainfo] => output::line(&info::summary(metainfo)),
+            _ => {
+                torrents.iter().for_each(|metainfo| output::line(&info::one_line(metainfo)));
+                let total = torrents.iter().map(|metainfo| metainfo.layout.total_len()).fold(0, u64::saturating_add);
+                output::line(&format!("{:<12}{} in {} torrents", "Size", text::size(total), torrents.len()));
+            }
+        }
+        output::line(&format!("{:<12}port {listen_port}", "Listening"));
+    }
+
+    fn say(&self, line: &Line, which: Option<&Which>) {
+        output::line(&line.to_json(which));
+    }
+
+    /// A notice, of one torrent or of all.
+    pub(crate) fn notice(&self, notice: &Notice, which: Option<&Which>) {
+        if self.json {
+            self.say(&Line::from(notice), which);
+        }
+    }
+
+    /// Where all stands; `live` are those torrents that have not ended.
+    pub(crate) fn look(&mut self, live: &[(&TorrentView, &Which)], all: &[TorrentView], tally: Tally) {
+        self.looks += 1;
+        if self.json {
+            live.iter().for_each(|(view, which)| self.say(&Line::from(*view), Some(which)));
+            return;
+        }
+        let live: Vec<&TorrentView> = live.iter().map(|(view, _)| *view).collect();
+        if self.lines.is_terminal() {
+            let rows = self.lines.rows().clamp(1, DRAW_ROWS);
+            self.lines.draw(&progress::lines(&live, all, tally, rows, Some(self.lines.columns())));
+        } else if self.looks.is_multiple_of(PRINT_EVERY_LOOKS) {
+            progress::lines(&live, all, tally, PRINT_ROWS, None).iter().for_each(|line| output::line(line));
+        }
+    }
+
+    /// A signal has come.
+    pub(crate) fn stopping(&mut self) {
+        if !self.json {
+            self.lines.draw(&[text::cut("saying goodbye; Ctrl-C again leaves at once", self.lines.columns())]);
+        }
+    }
+
+    /// A torrent is complete.
+    pub(crate) fn complete(&mut self, which: &Which, downloaded: bool) {
+        if !self.json {
+            let how = if downloaded { "complete" } else { "complete, it was all there" };
+            let selected = if self.selected { " (selected files)" } else { "" };
+            let next = if self.seed { "; seeding until Ctrl-C" } else { "" };
+            self.lines.clear();
+            output::line(&format!("{}{selected}: {how}, in {}{next}", which.name, self.dir));
+        }
+    }
+
+    /// Nothing more is done for a torrent. `said_elsewhere`: the end of the run tells why.
+    pub(crate) fn ended(&self, which: &Which, outcome: Result<Exit, &Failure>, said_elsewhere: bool) {
+        let exit = outcome.as_ref().map_or_else(|failure| failure.exit, |exit| *exit);
+        let error = outcome.err().map(|failure| text::clean(&failure.message));
+        if let (Some(error), false) = (&error, said_elsewhere) {
+            output::error_line(&format!("sameseed: {error}"));
+        }
+        if self.json {
+            self.say(&Line::TorrentEnded { exit_code: exit as u8, error }, Some(which));
+        }
+    }
+}
