@@ -36,9 +36,12 @@ impl Client for Aria2 {
         if let Some(limit) = job.upload_limit_kib_s {
             command.arg(format!("--max-upload-limit={limit}K"));
         }
-        command.arg(format!("--dir={}", job.dir.display())).arg(job.torrent);
+        if let Some(limit) = job.download_limit_kib_s {
+            command.arg(format!("--max-download-limit={limit}K"));
+        }
+        command.args(job.more).arg(format!("--dir={}", job.dir.display())).arg(job.torrent);
         let process = Process::start(job.stage, &format!("aria2c-{:?}", job.role), command)?;
-        Ok(Running { process, listens: SocketAddr::from((LOOPBACK, port)) })
+        Ok(Running { process, listens: SocketAddr::from((LOOPBACK, port)), control: None })
     }
 
     fn leaves_when_complete(&self) -> bool {

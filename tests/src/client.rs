@@ -40,10 +40,32 @@ pub struct Job<'a> {
     pub announce: Announce,
     /// Upload no faster than so many KiB a second.
     pub upload_limit_kib_s: Option<u32>,
-    /// Download no faster than so many KiB a second; only for `sameseed`.
+    /// Download no faster than so many KiB a second.
     pub download_limit_kib_s: Option<u32>,
     /// A peer to dial, told on the command line.
     pub peer: Option<SocketAddr>,
+    /// Its own address; only for `sameseed`, the others have 127.0.0.1.
+    pub bind: Ipv4Addr,
+    /// More arguments; only for `sameseed` and aria2, which have much in common.
+    pub more: &'a [&'a str],
+}
+
+impl<'a> Job<'a> {
+    /// Peers from an HTTP tracker, no limits, nothing more.
+    pub fn new(stage: &'a Stage, torrent: &'a Path, dir: &'a Path, role: Role) -> Job<'a> {
+        Job {
+            stage,
+            torrent,
+            dir,
+            role,
+            announce: Announce::Http,
+            upload_limit_kib_s: None,
+            download_limit_kib_s: None,
+            peer: None,
+            bind: LOOPBACK,
+            more: &[],
+        }
+    }
 }
 
 /// A program at work.
@@ -53,6 +75,8 @@ pub struct Running {
     pub process: Process,
     /// Where it takes peers.
     pub listens: SocketAddr,
+    /// Where it answers questions over HTTP, if it does.
+    pub control: Option<SocketAddr>,
 }
 
 /// A BitTorrent program.

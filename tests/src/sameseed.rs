@@ -1,6 +1,5 @@
 //! `sameseed` itself, in the part of any other client.
 
-use crate::client::LOOPBACK;
 use crate::{Client, Job, Outcome, Process, Role, Running, free_port, sameseed_binary};
 use std::net::SocketAddr;
 use std::process::Command;
@@ -22,7 +21,7 @@ impl Client for Sameseed {
         let port = free_port();
         let mut command = Command::new(sameseed_binary());
         command.arg(job.torrent).arg("--dir").arg(job.dir);
-        command.args(["--bind", "127.0.0.1", "--listen-port", &port.to_string(), "--log-level", "debug"]);
+        command.args(["--bind", &job.bind.to_string(), "--listen-port", &port.to_string(), "--log-level", "debug"]);
         if job.role == Role::Seeder {
             command.arg("--seed");
         }
@@ -35,8 +34,9 @@ impl Client for Sameseed {
         if let Some(peer) = job.peer {
             command.args(["--peer", &peer.to_string()]);
         }
-        let process = Process::start(job.stage, &format!("sameseed-{:?}", job.role), command)?;
-        Ok(Running { process, listens: SocketAddr::from((LOOPBACK, port)) })
+        command.args(job.more);
+        let process = Process::start(job.stage, &format!("sameseed-{:?}-{}", job.role, job.bind), command)?;
+        Ok(Running { process, listens: SocketAddr::from((job.bind, port)), control: None })
     }
 
     fn leaves_when_complete(&self) -> bool {

@@ -23,7 +23,7 @@ impl Client for Transmission {
         let (port, rpc_port) = (free_port(), free_port());
         let name = format!("transmission-{:?}", job.role);
         let settings = job.stage.folder(&format!("{name}.settings"))?;
-        fs::write(settings.join("settings.json"), settings_json(port, rpc_port, job.upload_limit_kib_s))?;
+        fs::write(settings.join("settings.json"), settings_json(port, rpc_port, job))?;
         let mut command = Command::new("transmission-daemon");
         command.arg("--foreground").arg("--log-debug").arg("--config-dir").arg(&settings);
         let mut process = Process::start(job.stage, &name, command)?;
@@ -42,7 +42,7 @@ impl Client for Transmission {
             let said = String::from_utf8_lossy(&output.stdout);
             Ok((output.status.success() && said.contains("success")).then_some(()))
         })?;
-        Ok(Running { process, listens: SocketAddr::from((LOOPBACK, port)) })
+        Ok(Running { process, listens: SocketAddr::from((LOOPBACK, port)), control: None })
     }
 
     fn dials_loopback(&self) -> bool {
@@ -54,7 +54,7 @@ impl Client for Transmission {
     }
 }
 
-fn settings_json(port: u16, rpc_port: u16, upload_limit_kib_s: Option<u32>) -> String {
+fn settings_json(port: u16, rpc_port: u16, job: &Job<'_>) -> String {
     format!(
         r#"{{
     "bind-address-ipv4": "127.0.0.1",
@@ -68,12 +68,16 @@ fn settings_json(port: u16, rpc_port: u16, upload_limit_kib_s: Option<u32>) -> S
     "rpc-bind-address": "127.0.0.1",
     "rpc-port": {rpc_port},
     "seed-queue-enabled": false,
-    "speed-limit-up": {limit},
-    "speed-limit-up-enabled": {limited},
+    "speed-limit-down": {down},
+    "speed-limit-down-enabled": {down_limited},
+    "speed-limit-up": {up},
+    "speed-limit-up-enabled": {up_limited},
     "utp-enabled": false
 }}
 "#,
-        limit = upload_limit_kib_s.unwrap_or(0),
-        limited = upload_limit_kib_s.is_some(),
+        down = job.download_limit_kib_s.unwrap_or(0),
+        down_limited = job.download_limit_kib_s.is_some(),
+        up = job.upload_limit_kib_s.unwrap_or(0),
+        up_limited = job.upload_limit_kib_s.is_some(),
     )
 }

@@ -144,14 +144,8 @@ fn transfer(stage: &Stage, seeder: &dyn Client, leecher: &dyn Client, shape: Sha
     tree.write_into(&full)?;
 
     let job = |role| Job {
-        stage,
-        torrent: &torrent.path,
-        dir: if role == Role::Seeder { &full } else { &empty },
-        role,
         announce,
-        upload_limit_kib_s: None,
-        download_limit_kib_s: None,
-        peer: None,
+        ..Job::new(stage, &torrent.path, if role == Role::Seeder { &full } else { &empty }, role)
     };
     // Who is to be dialled must be known to the tracker before the one who dials asks it.
     let (seeding, mut leeching);
@@ -260,32 +254,11 @@ fn seeder_job<'a>(
     dir: &'a std::path::Path,
     upload_limit_kib_s: Option<u32>,
 ) -> Job<'a> {
-    let announce = Announce::Http;
-    Job {
-        stage,
-        torrent: &torrent.path,
-        dir,
-        role: Role::Seeder,
-        announce,
-        upload_limit_kib_s,
-        download_limit_kib_s: None,
-        peer: None,
-    }
+    Job { upload_limit_kib_s, ..Job::new(stage, &torrent.path, dir, Role::Seeder) }
 }
 
 fn leecher_job<'a>(stage: &'a Stage, torrent: &'a Torrent, dir: &'a std::path::Path, seeding: &Running) -> Job<'a> {
-    let peer = Some(seeding.listens);
-    let announce = Announce::Http;
-    Job {
-        stage,
-        torrent: &torrent.path,
-        dir,
-        role: Role::Leecher,
-        announce,
-        upload_limit_kib_s: None,
-        download_limit_kib_s: None,
-        peer,
-    }
+    Job { peer: Some(seeding.listens), ..Job::new(stage, &torrent.path, dir, Role::Leecher) }
 }
 
 fn wait_until_listening(stage: &Stage, running: &Running) -> Outcome {
