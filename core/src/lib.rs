@@ -21,6 +21,7 @@ pub mod time;
 
 // Floor 1: formats
 pub mod bencode;
+pub mod blocklist;
 pub mod layout;
 pub mod metainfo;
 pub mod resume;

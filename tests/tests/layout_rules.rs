@@ -21,7 +21,7 @@ use Neighbours::{Known, Strangers};
 const FLOORS: &[(&str, Neighbours, &[&str])] = &[
     ("0", Known, &["time", "rng", "id", "bitfield", "fault", "hash"]),
     ("1, ground", Strangers, &["bencode", "layout"]),
-    ("1, formats", Strangers, &["metainfo", "wire", "tracker", "resume"]),
+    ("1, formats", Strangers, &["metainfo", "wire", "tracker", "resume", "blocklist"]),
     (
         "2",
         Known,

@@ -5,6 +5,7 @@
 mod commands;
 mod incoming;
 mod limits;
+mod look;
 #[cfg(test)]
 pub(crate) mod tests;
 

@@ -32,12 +32,13 @@ pub(crate) use shared::{Purpose, Shared};
 
 use crate::action::Notice;
 use crate::announce::Announcer;
+use crate::bitfield::Bitfield;
 use crate::blame::Blame;
 use crate::candidates::{Candidates, Source};
 use crate::choker::FIRST_SLOTS;
 use crate::event::{AddTorrent, Outcome};
 use crate::fault::DiskFault;
-use crate::id::{ConnId, TorrentId};
+use crate::id::{ConnId, FileIndex, TorrentId};
 use crate::ledger::Ledger;
 use crate::limiter::Lines;
 use crate::metainfo::Metainfo;
@@ -47,7 +48,7 @@ use crate::pieces::Pieces;
 use crate::rate::Rate;
 use crate::resume::ResumeData;
 use crate::rng::{Rng, Seed, Stream};
-use crate::selection::Selection;
+use crate::selection::{Priority, Selection};
 use crate::time::{Duration, Instant};
 use crate::view::{PeerView, TorrentState, TorrentView};
 use alloc::collections::BTreeMap;
@@ -304,6 +305,16 @@ impl Torrent {
             TorrentState::Paused | TorrentState::Moving => {}
             _ => self.trouble = None,
         }
+    }
+
+    /// The pieces that are verified and written.
+    pub(crate) fn have(&self) -> &Bitfield {
+        self.pieces.have()
+    }
+
+    /// How urgently a file is wanted.
+    pub(crate) fn priority_of(&self, file: FileIndex) -> Priority {
+        self.selection.of_file(file)
     }
 
     /// A picture of it.
