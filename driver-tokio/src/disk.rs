@@ -3,10 +3,11 @@
 //! Operations own all that they need and may end in any order; what they own comes home in every outcome. A disk never waits for the
 //! engine: its queue of completions holds every operation in flight.
 
+use crate::storage::Home;
 use sameseed_core::action::Operation;
 use sameseed_core::event::Outcome;
 use sameseed_core::fault::DiskFault;
-use sameseed_core::id::{ConnId, OpId, PieceIndex, TorrentId};
+use sameseed_core::id::{ConnId, InfoHash, OpId, PieceIndex, TorrentId};
 use sameseed_core::layout::Layout;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -15,8 +16,8 @@ use std::task::{Context, Poll};
 
 /// A disk. All calls come from the thread of the engine and return at once.
 pub trait Disk: 'static {
-    /// Makes a torrent's storage known. It precedes every operation of that torrent; nothing is opened or made yet.
-    fn register(&mut self, torrent: TorrentId, storage: Storage);
+    /// Makes known where a torrent is. It precedes every operation of that torrent; nothing is opened or made yet.
+    fn register(&mut self, torrent: TorrentId, location: Location);
 
     /// The torrent is gone: nothing of it will be asked for any more.
     fn forget(&mut self, torrent: TorrentId);
@@ -27,31 +28,42 @@ pub trait Disk: 'static {
     /// Begins one of the file operations (never `Resolve` or `Fetch`, which are the network's).
     fn submit(&mut self, op: OpId, operation: Operation);
 
-    /// Begins to read a range for sending.
+    /// Begins to read a range for sending, or for a reader.
     fn read(&mut self, request: ReadRequest);
 
     /// Appends everything that has ended to `done` and is ready when there was anything; else wakes the task when there is.
     fn poll_done(&mut self, cx: &mut Context<'_>, done: &mut Vec<DiskDone>) -> Poll<()>;
 }
 
-/// Where a torrent's files are.
+/// Where a torrent is.
 #[derive(Clone, Debug)]
-pub struct Storage {
-    /// The download folder; it may itself lie behind links.
-    pub root: PathBuf,
-    /// Which files there are below it.
+pub struct Location {
+    /// Which torrent it is.
+    pub info_hash: InfoHash,
+    /// Where its bytes stand.
+    pub home: Home,
+    /// Which files there are.
     pub layout: Arc<Layout>,
-    /// The name of the part file, below the root too.
+    /// The name of the part file, beside the torrent's own file or folder.
     pub parts_name: String,
     /// The file that its resume data goes to, where it has one.
     pub resume: Option<PathBuf>,
 }
 
-/// A range of a piece to be read for sending.
+/// Who wants to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadFor {
+    /// A peer: the bytes are to be sent on this connection.
+    Peer(ConnId),
+    /// A reader of the application's, by the driver's number.
+    Reader(u64),
+}
+
+/// A range of a piece to be read.
 #[derive(Debug)]
 pub struct ReadRequest {
-    /// The connection it is for.
-    pub conn: ConnId,
+    /// Who it is for.
+    pub reader: ReadFor,
     /// The torrent.
     pub torrent: TorrentId,
     /// The piece.
@@ -76,8 +88,8 @@ pub enum DiskDone {
     },
     /// A read; exactly one for each `read`.
     Read {
-        /// The connection it was for.
-        conn: ConnId,
+        /// Who it was for.
+        reader: ReadFor,
         /// All the bytes asked for, never fewer.
         outcome: Result<Vec<u8>, DiskFault>,
     },

@@ -5,6 +5,7 @@
 
 use crate::disk::Disk;
 use crate::fault::link_fault;
+use crate::gate::admits;
 use crate::net::Net;
 use crate::outgoing::Outgoing;
 use crate::shared::{Machine, Shared};
@@ -13,6 +14,7 @@ use sameseed_core::fault::LinkFault;
 use sameseed_core::id::ConnId;
 use std::cell::RefCell;
 use std::future::poll_fn;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -29,10 +31,17 @@ pub(crate) struct Link {
     /// How many bytes may still be read.
     pub(crate) credit: u64,
     pub(crate) outgoing: Outgoing,
+    /// Who it is, once it is connected.
+    pub(crate) peer: Option<SocketAddr>,
     waker: Option<Waker>,
 }
 
 impl Link {
+    /// One that is connected.
+    pub(crate) fn to(peer: SocketAddr) -> Self {
+        Link { peer: Some(peer), ..Link::default() }
+    }
+
     /// Has the connection's task look again.
     pub(crate) fn wake(&self) {
         if let Some(waker) = &self.waker {
@@ -58,7 +67,17 @@ pub(crate) async fn dial<M: Machine, N: Net, D: Disk>(
             let shared = shared.borrow();
             (shared.net.clone(), shared.bind)
         };
-        let mut dialing = pin!(net.dial(bind, to));
+        let mut dialing = pin!(async {
+            let forbidden = || io::Error::from(io::ErrorKind::ConnectionRefused);
+            if !admits(&shared, to).await {
+                return Err(forbidden());
+            }
+            let version = shared.borrow().rules.version();
+            let dialed = net.dial(bind, to).await?;
+            // The rules may have changed meanwhile.
+            let unchanged = shared.borrow().rules.version() == version;
+            if unchanged || admits(&shared, to).await { Ok(dialed) } else { Err(forbidden()) }
+        });
         poll_fn(|cx| {
             match shared.borrow_mut().links.get_mut(&conn) {
                 None => return Poll::Ready(None),
@@ -71,7 +90,7 @@ pub(crate) async fn dial<M: Machine, N: Net, D: Disk>(
     match outcome {
         None => {}
         Some(Ok((stream, local))) => {
-            shared.borrow_mut().tell(Event::Dialed { conn, outcome: Ok(local) });
+            shared.borrow_mut().dialed(conn, to, local);
             serve(shared, conn, stream).await;
         }
         Some(Err(error)) => {

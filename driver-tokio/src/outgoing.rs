@@ -2,7 +2,7 @@
 //!
 //! It holds no more than the engine lets be unflushed, so it needs no limit of its own. It never reads files: it says what to read next.
 
-use crate::disk::ReadRequest;
+use crate::disk::{ReadFor, ReadRequest};
 use sameseed_core::action::{Segment, TxBatch};
 use sameseed_core::id::{ConnId, PieceIndex, TorrentId};
 use std::collections::VecDeque;
@@ -89,7 +89,8 @@ impl Outgoing {
         }
         let FileRange { torrent, piece, begin, len } = self.to_read.pop_front()?;
         self.reading = true;
-        Some(ReadRequest { conn, torrent, piece, begin, len, buffer: std::mem::take(&mut self.spare) })
+        let reader = ReadFor::Peer(conn);
+        Some(ReadRequest { reader, torrent, piece, begin, len, buffer: std::mem::take(&mut self.spare) })
     }
 
     /// Takes in what was read.

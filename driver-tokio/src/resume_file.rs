@@ -54,7 +54,7 @@ pub(crate) fn load(path: &Path) -> io::Result<Option<Vec<u8>>> {
 /// The system's: then the old file may still be there.
 pub(crate) fn save(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    fs::create_dir_all(folder)?;
+    crate::folder::make(folder)?;
     let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
     let fresh = path.with_extension(format!("{EXTENSION}.{}-{number}.{UNFINISHED}", std::process::id()));
     if let Err(error) = write_new(&fresh, bytes).and_then(|()| fs::rename(&fresh, path)) {

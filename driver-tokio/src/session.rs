@@ -1,95 +1,32 @@
-//! The face for embedders: a handle that is cheap to clone, and the settings of a start.
+//! The face for embedders: a handle on the whole session that is cheap to clone.
 //!
 //! The engine lives on one thread; a handle sends it requests through one bounded channel and never touches it.
 
+use crate::add::AddTorrentOptions;
+use crate::builder::{SessionBuilder, SessionConfig, StartError};
 use crate::disk::Disk;
 use crate::driver::Driver;
+use crate::events::{Board, Events, Notices};
+use crate::filter::PeerFilter;
 use crate::net::Net;
-use crate::notice::{Board, Notices};
+use crate::request::{Reply, Request};
 use crate::resume_file;
+use crate::torrent::{Torrent, TorrentError};
 use sameseed_core::action::Refusal;
-use sameseed_core::config::{Config, RateLimits};
+use sameseed_core::blocklist::Blocklist;
+use sameseed_core::config::RateLimits;
 use sameseed_core::event::Command;
-use sameseed_core::id::{FileIndex, TorrentId};
-use sameseed_core::metainfo::Metainfo;
-use sameseed_core::rng::Seed;
-use sameseed_core::selection::Priority;
+use sameseed_core::id::TorrentId;
 use sameseed_core::view::{PeerView, View};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::SystemTime;
 use tokio::sync::{mpsc, oneshot};
 
 /// Requests under way from all handles; a caller beyond it waits for its turn.
 const MAX_REQUESTS: usize = 256;
-
-/// Settings of a session.
-#[derive(Clone, Debug)]
-pub struct SessionConfig {
-    /// The engine's own. Its `listen_port` is replaced by the port that was bound.
-    pub engine: Config,
-    /// Listen, dial and send datagrams from this address only. Without one, IPv4 and (where there is any) IPv6 are used.
-    pub bind: Option<IpAddr>,
-    /// The port to listen on; 0 takes any free one, `None` does not listen.
-    pub port: Option<u16>,
-    /// Everything random follows from it.
-    pub seed: Seed,
-    /// The wall clock at the start, in seconds since 1970.
-    pub unix_time_s: u64,
-    /// The folder of resume files, one per torrent: what was verified is not read again at the next start. It is made when it is missing.
-    /// Without one every start hashes what is there. Several sessions may share one folder.
-    pub resume_dir: Option<PathBuf>,
-}
-
-impl SessionConfig {
-    /// Default settings with a fixed seed and wall clock.
-    pub fn new(seed: Seed, unix_time_s: u64) -> Self {
-        let engine = Config::default();
-        SessionConfig { port: Some(engine.listen_port), engine, bind: None, seed, unix_time_s, resume_dir: None }
-    }
-
-    /// Default settings, the seed drawn from the operating system and the wall clock read.
-    ///
-    /// # Errors
-    /// When the operating system has no randomness to give.
-    #[expect(clippy::disallowed_methods, reason = "the wall clock enters here, once")]
-    pub fn from_system() -> Result<Self, StartError> {
-        let mut seed = Seed::default();
-        getrandom::fill(&mut seed).map_err(|source| StartError::Seed(source.into()))?;
-        let unix_time_s = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        Ok(SessionConfig::new(seed, unix_time_s))
-    }
-}
-
-/// Why a session could not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The port is taken, or the address is not ours.
-    #[error("cannot listen on {addr}: {source}")]
-    Listen {
-        /// Where.
-        addr: SocketAddr,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// No socket for datagrams.
-    #[error("cannot open a UDP socket on {addr}: {source}")]
-    Udp {
-        /// Where.
-        addr: SocketAddr,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// No thread for the engine, or no timer or poller for it.
-    #[error("cannot start the engine's thread: {0}")]
-    Thread(io::Error),
-    /// No randomness.
-    #[error("the operating system gives no random numbers: {0}")]
-    Seed(io::Error),
-}
 
 /// The session has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -107,76 +44,16 @@ pub enum CommandError {
     Refused(#[from] Refusal),
 }
 
-/// A torrent to add.
-#[derive(Clone, Debug)]
-pub struct AddTorrentOptions {
-    /// What it is.
-    pub metainfo: Metainfo,
-    /// The folder that its files go to.
-    pub dir: PathBuf,
-    /// Peers to try at once.
-    pub peers: Vec<SocketAddr>,
-    /// Extra trackers, asked after the torrent's.
-    pub extra_trackers: Vec<String>,
-    /// Only check what is on disk: no peers, no trackers, nothing is written.
-    pub check_only: bool,
-    /// Begin paused: nothing is looked at until it is resumed.
-    pub paused: bool,
-    /// Resume data to begin with, also of libtorrent and its kin (`.fastresume`). By default that of `SessionConfig::resume_dir`.
-    pub resume: Option<Vec<u8>>,
-    /// Hash all that is there, whatever the resume data claims.
-    pub force_check: bool,
-    /// How urgently files are wanted; those not named as usual.
-    pub priorities: Vec<(FileIndex, Priority)>,
-    /// Ask for pieces in the order of the torrent.
-    pub sequential: bool,
-}
-
-impl AddTorrentOptions {
-    /// Download into `dir`, peers from the torrent's trackers.
-    pub fn new(metainfo: Metainfo, dir: impl Into<PathBuf>) -> Self {
-        AddTorrentOptions {
-            metainfo,
-            dir: dir.into(),
-            peers: Vec::new(),
-            extra_trackers: Vec::new(),
-            check_only: false,
-            paused: false,
-            resume: None,
-            force_check: false,
-            priorities: Vec::new(),
-            sequential: false,
-        }
-    }
-}
-
-/// What a handle asks of the driver.
-pub(crate) enum Request {
-    Add(Box<AddTorrentOptions>, oneshot::Sender<TorrentId>),
-    AddPeers(TorrentId, Vec<SocketAddr>),
-    Tell(Command, oneshot::Sender<Result<(), Refusal>>),
-    View(oneshot::Sender<View>),
-    Peers(TorrentId, oneshot::Sender<Vec<PeerView>>),
-    Shutdown,
-}
-
-/// A handle on a running session; cheap to clone. When the last one is dropped the session shuts down by itself.
+/// A handle on a running session; cheap to clone. When the last one is dropped (the handles and readers of its torrents count, too) the session shuts down by itself;
+/// [`Session::shutdown`] waits for that.
 ///
 /// ```no_run
-/// use driver_tokio::{AddTorrentOptions, FileDisk, Session, SessionConfig, TokioNet};
-/// use sameseed_core::action::Notice;
-/// use sameseed_core::metainfo::Metainfo;
+/// use driver_tokio::{AddTorrentOptions, Session};
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-/// let metainfo = Metainfo::parse(&std::fs::read("debian.torrent")?)?;
-/// let session = Session::spawn(TokioNet, FileDisk::new()?, SessionConfig::from_system()?).await?;
-/// let mut notices = session.notices();
-/// session.add(AddTorrentOptions::new(metainfo, "downloads")).await?;
-/// while let Some(notice) = notices.next().await {
-///     if matches!(notice, Notice::Complete { .. }) {
-///         break;
-///     }
-/// }
+/// let session = Session::builder().home("downloads").start().await?;
+/// let torrent = session.add(AddTorrentOptions::from_file("debian.torrent")?).await?;
+/// torrent.wait_complete().await?;
 /// session.shutdown().await;
 /// # Ok(())
 /// # }
@@ -191,6 +68,11 @@ pub struct Session {
 }
 
 impl Session {
+    /// Settings with good defaults, to be started. This is the way for programs.
+    pub fn builder() -> SessionBuilder {
+        SessionBuilder::default()
+    }
+
     /// Binds the sockets and gives a handle with the driver that does the work. The driver must be run (`Driver::run`) on this very
     /// thread. This is the way under a simulator, or for who owns a thread already; else see [`Session::spawn`].
     ///
@@ -263,8 +145,9 @@ impl Session {
     /// Adds a torrent and begins: check what is there, download the rest, seed. Its resume file is read at once, on the caller's thread.
     ///
     /// # Errors
-    /// When the session has ended.
-    pub async fn add(&self, mut options: AddTorrentOptions) -> Result<TorrentId, Ended> {
+    /// When the torrent is there already, names a file that it does not have, or the session has ended.
+    pub async fn add(&self, options: impl Into<AddTorrentOptions>) -> Result<Torrent, TorrentError> {
+        let mut options = options.into();
         if let (None, Some(folder)) = (&options.resume, &self.resume_dir) {
             let path = resume_file::path(folder, options.metainfo.info_hash);
             options.resume = resume_file::load(&path).unwrap_or_else(|error| {
@@ -272,7 +155,50 @@ impl Session {
                 None
             });
         }
-        self.ask(|reply| Request::Add(Box::new(options), reply)).await
+        let about = self.ask(|reply| Request::Add(Box::new(options), reply)).await??;
+        Ok(Torrent::new(self.clone(), about))
+    }
+
+    /// The torrents that are there, in the order in which they were added.
+    ///
+    /// # Errors
+    /// When the session has ended.
+    pub async fn torrents(&self) -> Result<Vec<Torrent>, Ended> {
+        let there = self.ask(Request::Torrents).await?;
+        Ok(there.into_iter().map(|about| Torrent::new(self.clone(), about)).collect())
+    }
+
+    /// Keeps peers away whose address is listed, from now on, in place of the former list; those that are connected are closed before this returns. `None` keeps
+    /// nobody away.
+    ///
+    /// # Errors
+    /// When the session has ended.
+    pub async fn set_blocklist(&self, list: Option<Blocklist>) -> Result<(), Ended> {
+        self.ask(|reply| Request::SetBlocklist(list.map(Arc::new), reply)).await
+    }
+
+    /// Has a filter decide on peers, from now on, in place of the former one. It is asked of all who are connected, and those that it forbids are closed before this returns.
+    ///
+    /// # Errors
+    /// When the session has ended.
+    ///
+    /// ```no_run
+    /// # async fn example(session: driver_tokio::Session) -> Result<(), driver_tokio::Ended> {
+    /// use std::net::SocketAddr;
+    ///
+    /// session.set_peer_filter(|peer: SocketAddr| peer.ip().is_loopback()).await
+    /// # }
+    /// ```
+    pub async fn set_peer_filter(&self, filter: impl PeerFilter) -> Result<(), Ended> {
+        self.ask(|reply| Request::SetFilter(Some(Arc::new(filter)), reply)).await
+    }
+
+    /// Has no filter decide on peers any more.
+    ///
+    /// # Errors
+    /// When the session has ended.
+    pub async fn clear_peer_filter(&self) -> Result<(), Ended> {
+        self.ask(|reply| Request::SetFilter(None, reply)).await
     }
 
     /// Gives a torrent more peers to try.
@@ -291,7 +217,7 @@ impl Session {
         self.command(Command::SetLimits { torrent, limits }).await
     }
 
-    /// Gives the engine a command: pause, resume, remove, re-check, move and the rest of [`Command`]. It has begun when this returns; how it ends is told
+    /// Gives the engine a command: what [`Torrent`] does, for one torrent by its number, or for all. It has begun when this returns; how it ends is told
     /// by a notice. [`Session::add`] and [`Session::shutdown`] are for what needs more than a command.
     ///
     /// # Errors
@@ -326,10 +252,24 @@ impl Session {
         self.ask(|reply| Request::Peers(torrent, reply)).await
     }
 
-    /// A stream of notices from now on. A reader that falls behind by some thousands loses the oldest news of progress, never
+    /// A stream of all events from now on. A reader that falls behind by some thousands loses the oldest news of progress, never
     /// the news that a torrent is complete or that the disk refuses.
+    pub fn events(&self) -> Events {
+        self.board.subscribe(None)
+    }
+
+    /// The engine's own news alone, from now on.
     pub fn notices(&self) -> Notices {
-        self.board.subscribe()
+        Notices::new(self.events())
+    }
+
+    /// One torrent's events from now on.
+    pub(crate) fn events_of(&self, torrent: TorrentId) -> Events {
+        self.board.subscribe(Some(torrent))
+    }
+
+    pub(crate) fn requests(&self) -> &mpsc::Sender<Request> {
+        &self.requests
     }
 
     /// Says goodbye to trackers and peers and waits for the end: every socket is closed and every started write done.
@@ -347,7 +287,7 @@ impl Session {
         }
     }
 
-    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Ended> {
+    pub(crate) async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, Ended> {
         let (reply, answer) = oneshot::channel();
         self.requests.send(request(reply)).await.map_err(|_| Ended)?;
         answer.await.map_err(|_| Ended)

@@ -3,20 +3,25 @@
 //! After each event everything the engine wants is carried out at once: actions, then transmits.
 
 use crate::clock::Clock;
-use crate::disk::{Disk, DiskDone};
+use crate::disk::{Disk, DiskDone, ReadFor};
+use crate::events::{Board, Event as News};
 use crate::fault::link_fault;
+use crate::filter::Rules;
 use crate::gauge::TaskGauge;
+use crate::known::Known;
 use crate::link::{self, Link};
 use crate::net::Net;
-use crate::notice::Board;
+use crate::reading::{self, Readings};
 use crate::{driver::Observer, http};
 use sameseed_core::action::{Action, Destination, Fetch, Notice, Operation, Refusal, TxBatch};
+use sameseed_core::bitfield::Bitfield;
 use sameseed_core::engine::{Engine, TimerKind};
-use sameseed_core::event::{Event, Outcome};
+use sameseed_core::event::{Command, Event, Outcome};
 use sameseed_core::fault::LinkFault;
-use sameseed_core::id::{ConnId, OpId, TorrentId};
+use sameseed_core::id::{ConnId, FileIndex, OpId, TorrentId};
+use sameseed_core::selection::Priority;
 use sameseed_core::time::Instant;
-use sameseed_core::view::{PeerView, View};
+use sameseed_core::view::{PeerView, TorrentView, View};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -38,6 +43,9 @@ pub(crate) trait Machine: 'static {
     fn poll_timeout(&self) -> Option<(Instant, TimerKind)>;
     fn view(&self) -> View;
     fn peers(&self, torrent: TorrentId) -> Vec<PeerView>;
+    fn torrent_view(&self, torrent: TorrentId) -> Option<TorrentView>;
+    fn have(&self, torrent: TorrentId) -> Option<&Bitfield>;
+    fn priority_of(&self, torrent: TorrentId, file: FileIndex) -> Option<Priority>;
 }
 
 impl Machine for Engine {
@@ -58,6 +66,15 @@ impl Machine for Engine {
     }
     fn peers(&self, torrent: TorrentId) -> Vec<PeerView> {
         Engine::peers(self, torrent)
+    }
+    fn torrent_view(&self, torrent: TorrentId) -> Option<TorrentView> {
+        Engine::torrent_view(self, torrent)
+    }
+    fn have(&self, torrent: TorrentId) -> Option<&Bitfield> {
+        Engine::have(self, torrent)
+    }
+    fn priority_of(&self, torrent: TorrentId, file: FileIndex) -> Option<Priority> {
+        Engine::priority_of(self, torrent, file)
     }
 }
 
@@ -93,16 +110,21 @@ pub(crate) struct Shared<M, N, D> {
     pub(crate) turn: Option<Waker>,
     /// Why the command that was given last was not carried out.
     pub(crate) refusal: Option<Refusal>,
+    /// That command is the driver's own: the application hears of it in another way.
+    pub(crate) is_own_command: bool,
     /// The engine has said its last word.
     pub(crate) shut_down: bool,
     pub(crate) udp: Vec<UdpQueue>,
+    pub(crate) rules: Rules,
+    pub(crate) known: Known,
+    pub(crate) readings: Readings,
     exchanges: BTreeMap<OpId, Exchange>,
     aborted: Vec<(OpId, Outcome)>,
     accepted: u64,
     batch: TxBatch,
     tls: Option<tokio_rustls::TlsConnector>,
     board: Arc<Board>,
-    me: Weak<RefCell<Self>>,
+    pub(crate) me: Weak<RefCell<Self>>,
 }
 
 /// Datagrams on their way to one socket.
@@ -127,6 +149,7 @@ impl<M: Machine, N: Net, D: Disk> Shared<M, N, D> {
         net: N,
         disk: D,
         bind: Option<IpAddr>,
+        rules: Rules,
         board: Arc<Board>,
     ) -> Rc<RefCell<Self>> {
         Rc::new_cyclic(|me| {
@@ -142,8 +165,12 @@ impl<M: Machine, N: Net, D: Disk> Shared<M, N, D> {
                 armed: None,
                 turn: None,
                 refusal: None,
+                is_own_command: false,
                 shut_down: false,
                 udp: Vec::new(),
+                rules,
+                known: Known::default(),
+                readings: Readings::default(),
                 exchanges: BTreeMap::new(),
                 aborted: Vec::new(),
                 accepted: 0,
@@ -159,6 +186,21 @@ impl<M: Machine, N: Net, D: Disk> Shared<M, N, D> {
     pub(crate) fn tell(&mut self, event: Event<'_>) {
         self.heart.handle(event);
         self.drain(None);
+    }
+
+    /// Gives the engine a command and tells why it was refused.
+    pub(crate) fn command(&mut self, command: Command) -> Result<(), Refusal> {
+        self.refusal = None;
+        self.tell(Event::Command(command));
+        self.refusal.take().map_or(Ok(()), Err)
+    }
+
+    /// The same with a command that is the driver's own.
+    pub(crate) fn own_command(&mut self, command: Command) -> Result<(), Refusal> {
+        self.is_own_command = true;
+        let result = self.command(command);
+        self.is_own_command = false;
+        result
     }
 
     /// Does what the engine wants. `current` is the connection whose task is running: it looks after itself and is not woken.
@@ -216,29 +258,58 @@ impl<M: Machine, N: Net, D: Disk> Shared<M, N, D> {
                     self.aborted.push((op, exchange.aborted));
                 }
             }
-            Action::Notify(notice) => {
-                match &notice {
-                    Notice::Refused { torrent, why } => {
-                        if let Refusal::AlreadyThere(_) = why {
-                            self.disk.forget(*torrent);
-                        }
-                        self.refusal = Some(*why);
-                    }
-                    Notice::Removed { torrent, .. } => self.disk.forget(*torrent),
-                    Notice::ResumeRefused { error, .. } => {
-                        tracing::warn!(%error, "resume data is of no use; everything is checked");
-                    }
-                    Notice::ResumeTrouble { fault, .. } => {
-                        tracing::warn!(%fault, "cannot save resume data; trying again");
-                    }
-                    _ => {}
-                }
-                self.board.post(&notice);
-                if notice == Notice::ShutDown {
-                    self.shut_down = true;
-                    self.wake_turn();
+            Action::Notify(notice) => self.notify(notice),
+        }
+    }
+
+    /// Passes news on, and does what follows from them here.
+    fn notify(&mut self, notice: Notice) {
+        match &notice {
+            Notice::Readable { reader, .. } if reading::is_ours(*reader) => return self.readable(*reader),
+            Notice::TooManyReaders { reader, .. } if reading::is_ours(*reader) => {
+                return self.too_many_readers(*reader);
+            }
+            Notice::Refused { why, .. } => {
+                self.refusal = Some(*why);
+                if self.is_own_command {
+                    return;
                 }
             }
+            Notice::Checked { torrent, .. } => {
+                if let Some(have) = self.heart.machine.have(*torrent) {
+                    self.known.checked(*torrent, have);
+                }
+            }
+            Notice::Renamed { torrent, from, to } => self.known.renamed(*torrent, from, to),
+            Notice::Removed { torrent, .. } => {
+                self.disk.forget(*torrent);
+                self.known.remove(*torrent);
+                self.end_readers(*torrent);
+            }
+            Notice::ResumeRefused { error, .. } => {
+                tracing::warn!(%error, "resume data is of no use; everything is checked");
+            }
+            Notice::ResumeTrouble { fault, .. } => {
+                tracing::warn!(%fault, "cannot save resume data; trying again");
+            }
+            _ => {}
+        }
+        let verified = match notice {
+            Notice::PieceVerified { torrent, piece } => Some((torrent, piece)),
+            _ => None,
+        };
+        let ends = notice == Notice::ShutDown;
+        self.board.post(&News::Notice(notice));
+        if let Some((torrent, piece)) = verified {
+            for file in self.known.verified(torrent, piece) {
+                if self.heart.machine.priority_of(torrent, file) != Some(Priority::Skip) {
+                    self.board.post(&News::FileComplete { torrent, file });
+                }
+            }
+        }
+        if ends {
+            self.shut_down = true;
+            self.wake_turn();
         }
     }
 
@@ -290,13 +361,21 @@ impl<M: Machine, N: Net, D: Disk> Shared<M, N, D> {
         }
     }
 
-    /// A connection came in: its number, unless the engine closed it at once.
+    /// A connection came in that the rules allow: its number, unless the engine closed it at once.
     pub(crate) fn accepted(&mut self, from: SocketAddr) -> Option<ConnId> {
         let conn = ConnId::accepted(self.accepted);
         self.accepted += 1;
-        self.links.insert(conn, Link::default());
+        self.links.insert(conn, Link::to(from));
         self.tell(Event::Accepted { conn, from });
         self.links.contains_key(&conn).then_some(conn)
+    }
+
+    /// A dial has succeeded.
+    pub(crate) fn dialed(&mut self, conn: ConnId, peer: SocketAddr, local: SocketAddr) {
+        if let Some(link) = self.links.get_mut(&conn) {
+            link.peer = Some(peer);
+        }
+        self.tell(Event::Dialed { conn, outcome: Ok(local) });
     }
 
     /// A connection is lost.
@@ -312,7 +391,8 @@ impl<M: Machine, N: Net, D: Disk> Shared<M, N, D> {
     pub(crate) fn disk_done(&mut self, done: DiskDone) {
         match done {
             DiskDone::Operation { op, outcome } => self.tell(Event::Done { op, outcome }),
-            DiskDone::Read { conn, outcome: Ok(data) } => {
+            DiskDone::Read { reader: ReadFor::Reader(read), outcome } => self.reader_done(read, outcome),
+            DiskDone::Read { reader: ReadFor::Peer(conn), outcome: Ok(data) } => {
                 // A connection that is gone meanwhile needs nothing.
                 let Some(link) = self.links.get_mut(&conn) else { return };
                 link.outgoing.loaded(data);
@@ -321,7 +401,7 @@ impl<M: Machine, N: Net, D: Disk> Shared<M, N, D> {
                 }
                 link.wake();
             }
-            DiskDone::Read { conn, outcome: Err(fault) } => {
+            DiskDone::Read { reader: ReadFor::Peer(conn), outcome: Err(fault) } => {
                 if let Some(link) = self.links.remove(&conn) {
                     link.wake();
                     self.tell(Event::ServeFailed { conn, fault });

@@ -98,7 +98,7 @@ async fn one_session_downloads_from_another_and_resumes_and_seeds() {
     let mut leeching = leecher.notices();
     let mut add = AddTorrentOptions::new(torrent(), leecher_dir.path());
     add.peers.push(addr(&seeder));
-    let id = leecher.add(add).await.unwrap();
+    let id = leecher.add(add).await.unwrap().id();
     assert!(complete(&mut leeching).await);
     assert_files(leecher_dir.path());
     let view = leecher.view().await.unwrap();
@@ -114,7 +114,7 @@ async fn one_session_downloads_from_another_and_resumes_and_seeds() {
     again.add(AddTorrentOptions::new(torrent(), leecher_dir.path())).await.unwrap();
     assert!(!complete(&mut noticing).await);
     let mut noticing = third.notices();
-    let id = third.add(AddTorrentOptions::new(torrent(), third_dir.path())).await.unwrap();
+    let id = third.add(AddTorrentOptions::new(torrent(), third_dir.path())).await.unwrap().id();
     third.add_peers(id, vec![addr(&again)]).await.unwrap();
     assert!(complete(&mut noticing).await);
     assert_files(third_dir.path());

@@ -65,11 +65,12 @@ impl<'a> Run<'a> {
             let part = Part {
                 which: Which::from(&options.metainfo),
                 patience: Patience::new(&options.metainfo, args),
-                call: Call::new(&options.metainfo, &options.dir, &options.priorities),
+                call: Call::new(&options.metainfo, &args.dir, &options.priorities),
                 complete: false,
                 ended: false,
             };
-            let torrent = session.add(options).await.map_err(|_| session_ended())?;
+            let added = session.add(options).await.map_err(|error| Failure::new(Exit::Other, error.to_string()));
+            let torrent = added?.id();
             if args.limits() != RateLimits::default() {
                 session.set_limits(Some(torrent), args.limits()).await.map_err(|_| session_ended())?;
             }

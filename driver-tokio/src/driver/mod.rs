@@ -2,16 +2,22 @@
 //!
 //! Every task is joined or aborted at the end, and a panic in one is raised again here.
 
+use crate::add::AddTorrentOptions;
+use crate::builder::{SessionConfig, StartError};
 use crate::clock::Clock;
-use crate::disk::{Disk, DiskDone, Storage};
+use crate::disk::{Disk, DiskDone, Location};
+use crate::events::Board;
 use crate::fault::is_exhausted;
+use crate::filter::Rules;
+use crate::gate::admits;
 use crate::gauge::TaskGauge;
 use crate::link;
 use crate::net::{Listener, Net, Udp};
-use crate::notice::Board;
+use crate::request::Request;
 use crate::resume_file;
-use crate::session::{Request, SessionConfig, StartError};
 use crate::shared::{Machine, Shared, UdpQueue};
+use crate::storage::Home;
+use crate::torrent::About;
 use sameseed_core::action::{Action, Destination, Refusal, TxBatch};
 use sameseed_core::engine::Engine;
 use sameseed_core::event::{AddTorrent, Command, Event};
@@ -57,7 +63,7 @@ pub struct Driver<N: Net, D: Disk> {
     sockets: Vec<N::Udp>,
     port: u16,
     shutdown_timeout: Duration,
-    resume_dir: Option<PathBuf>,
+    adding: Adding,
     board: Arc<Board>,
     /// Declared last, so that a handle that waits for the end sees everything else gone.
     inbox: mpsc::Receiver<Request>,
@@ -77,7 +83,8 @@ impl<N: Net, D: Disk> Driver<N, D> {
         inbox: mpsc::Receiver<Request>,
         board: Arc<Board>,
     ) -> Result<Self, StartError> {
-        let SessionConfig { mut engine, bind, port, seed, unix_time_s, resume_dir } = config;
+        let SessionConfig { mut engine, bind, port, seed, unix_time_s, resume_dir, home, blocklist, peer_filter } =
+            config;
         engine.keep_resume |= resume_dir.is_some();
         let listeners = match port {
             Some(port) => listen(&net, bind, port).await?,
@@ -93,8 +100,10 @@ impl<N: Net, D: Disk> Driver<N, D> {
         let clock = Clock::start();
         let source = bind.filter(|ip| !ip.is_unspecified());
         let machine = Engine::new(engine, seed, clock.now(), unix_time_s);
-        let shared = Shared::new(machine, clock, net, disk, source, board.clone());
-        Ok(Driver { shared, listeners, sockets, port, shutdown_timeout, resume_dir, board, inbox })
+        let rules = Rules::new(blocklist, peer_filter);
+        let shared = Shared::new(machine, clock, net, disk, source, rules, board.clone());
+        let adding = Adding { resume_dir, home, next: 0 };
+        Ok(Driver { shared, listeners, sockets, port, shutdown_timeout, adding, board, inbox })
     }
 
     /// The port that is listened on; 0 when none is.
@@ -117,12 +126,12 @@ impl<N: Net, D: Disk> Driver<N, D> {
     /// # Panics
     /// When a law of the engine or of a task is broken: the panic is passed on.
     pub async fn run(self) {
-        let Driver { shared, listeners, sockets, shutdown_timeout, resume_dir, board, mut inbox, port: _ } = self;
+        let Driver { shared, listeners, sockets, shutdown_timeout, adding, board, mut inbox, port: _ } = self;
         let tasks = LocalSet::new();
         tasks
             .run_until(async {
                 start_tasks(&shared, listeners, sockets);
-                Turn::new(&shared, &mut inbox, shutdown_timeout, resume_dir).await;
+                Turn::new(&shared, &mut inbox, shutdown_timeout, adding).await;
                 end_tasks(&shared).await;
             })
             .await;
@@ -207,6 +216,8 @@ fn reraise(result: Result<(), tokio::task::JoinError>) {
 async fn accept<M: Machine, N: Net, D: Disk>(shared: Rc<RefCell<Shared<M, N, D>>>, listener: N::Listener) {
     loop {
         match listener.accept().await {
+            // Who is kept away is closed, and the engine never hears of it.
+            Ok((_, from)) if !admits(&shared, from).await => {}
             Ok((stream, from)) => {
                 let mut now = shared.borrow_mut();
                 if let Some(conn) = now.accepted(from) {
@@ -258,12 +269,20 @@ struct Turn<'a, M, N, D> {
     shared: &'a Rc<RefCell<Shared<M, N, D>>>,
     inbox: &'a mut mpsc::Receiver<Request>,
     shutdown_timeout: Duration,
-    resume_dir: Option<PathBuf>,
+    adding: Adding,
     /// Set once the engine was told to stop: then the driver ends, whatever the engine does.
     deadline: Option<Pin<Box<Sleep>>>,
     timer: Pin<Box<Sleep>>,
     done: Vec<DiskDone>,
-    torrents: u32,
+}
+
+/// What is needed to add torrents.
+struct Adding {
+    resume_dir: Option<PathBuf>,
+    /// Of who has none of its own.
+    home: Home,
+    /// The number of the next one.
+    next: u32,
 }
 
 impl<'a, M: Machine, N: Net, D: Disk> Turn<'a, M, N, D> {
@@ -271,10 +290,10 @@ impl<'a, M: Machine, N: Net, D: Disk> Turn<'a, M, N, D> {
         shared: &'a Rc<RefCell<Shared<M, N, D>>>,
         inbox: &'a mut mpsc::Receiver<Request>,
         shutdown_timeout: Duration,
-        resume_dir: Option<PathBuf>,
+        adding: Adding,
     ) -> Self {
         let timer = Box::pin(sleep(Duration::ZERO));
-        Turn { shared, inbox, shutdown_timeout, resume_dir, deadline: None, timer, done: Vec::new(), torrents: 0 }
+        Turn { shared, inbox, shutdown_timeout, adding, deadline: None, timer, done: Vec::new() }
     }
 }
 
@@ -293,6 +312,7 @@ impl<M: Machine, N: Net, D: Disk> Future for Turn<'_, M, N, D> {
             return Poll::Ready(());
         }
         turn.poll_requests(shared, cx);
+        shared.end_dropped_readers(cx);
         if shared.disk.poll_done(cx, &mut turn.done).is_ready() {
             turn.done.drain(..).for_each(|done| shared.disk_done(done));
             cx.waker().wake_by_ref();
@@ -333,36 +353,14 @@ impl<M: Machine, N: Net, D: Disk> Turn<'_, M, N, D> {
     fn serve(&mut self, shared: &mut Shared<M, N, D>, request: Request) {
         // A caller that no longer waits for its answer is no fault.
         match request {
-            Request::Add(options, reply) => {
-                let torrent = TorrentId(self.torrents);
-                self.torrents += 1;
-                let layout = Arc::new(options.metainfo.layout.clone());
-                let resume = self.resume_dir.as_ref().map(|dir| resume_file::path(dir, options.metainfo.info_hash));
-                let parts_name = options.metainfo.parts_name();
-                shared.disk.register(torrent, Storage { root: options.dir, layout, parts_name, resume });
-                shared.tell(Event::Command(Command::Add(Box::new(AddTorrent {
-                    torrent,
-                    metainfo: options.metainfo,
-                    extra_trackers: options.extra_trackers,
-                    peers: options.peers,
-                    check_only: options.check_only,
-                    paused: options.paused,
-                    resume: options.resume,
-                    force_check: options.force_check,
-                    priorities: options.priorities,
-                    sequential: options.sequential,
-                }))));
-                let _ = reply.send(torrent);
-            }
+            Request::Add(options, reply) => _ = reply.send(self.adding.add(shared, *options)),
             Request::AddPeers(torrent, peers) => {
                 shared.tell(Event::Command(Command::AddPeers { torrent, peers }));
             }
             // They need more than the engine: a storage, a deadline.
             Request::Tell(Command::Add(_) | Command::Shutdown, reply) => _ = reply.send(Err(Refusal::NotByItself)),
             Request::Tell(command, reply) => {
-                shared.refusal = None;
-                shared.tell(Event::Command(command));
-                let _ = reply.send(shared.refusal.take().map_or(Ok(()), Err));
+                let _ = reply.send(shared.command(command));
             }
             Request::View(reply) => {
                 let _ = reply.send(shared.heart.machine.view());
@@ -370,6 +368,18 @@ impl<M: Machine, N: Net, D: Disk> Turn<'_, M, N, D> {
             Request::Peers(torrent, reply) => {
                 let _ = reply.send(shared.heart.machine.peers(torrent));
             }
+            Request::Torrents(reply) => _ = reply.send(shared.known.all()),
+            Request::TorrentView(torrent, reply) => _ = reply.send(shared.heart.machine.torrent_view(torrent)),
+            Request::Pieces(torrent, reply) => _ = reply.send(shared.heart.machine.have(torrent).cloned()),
+            Request::Files(torrent, reply) => {
+                let machine = &shared.heart.machine;
+                let files = |have| shared.known.files(torrent, have, |file| machine.priority_of(torrent, file));
+                let _ = reply.send(machine.have(torrent).and_then(files));
+            }
+            Request::SetBlocklist(list, reply) => shared.set_blocklist(list, reply),
+            Request::SetFilter(filter, reply) => shared.set_filter(filter, reply),
+            Request::OpenReader(open) => shared.open_reader(open),
+            Request::ReadFile(read) => shared.read_file(read),
             Request::Shutdown => {}
         }
     }
@@ -391,6 +401,43 @@ impl<M: Machine, N: Net, D: Disk> Turn<'_, M, N, D> {
             shared.armed = None;
             cx.waker().wake_by_ref();
         }
+    }
+}
+
+impl Adding {
+    /// Makes a torrent known to the disk and gives it to the engine. One that is refused leaves nothing behind.
+    fn add<M: Machine, N: Net, D: Disk>(
+        &mut self,
+        shared: &mut Shared<M, N, D>,
+        options: AddTorrentOptions,
+    ) -> Result<Arc<About>, Refusal> {
+        let torrent = TorrentId(self.next);
+        self.next += 1;
+        let metainfo = options.metainfo;
+        let (info_hash, layout) = (metainfo.info_hash, Arc::new(metainfo.layout.clone()));
+        let resume = self.resume_dir.as_ref().map(|dir| resume_file::path(dir, info_hash));
+        let home = options.home.unwrap_or_else(|| self.home.clone());
+        let about = Arc::new(About { id: torrent, info_hash, name: metainfo.name.clone(), layout: layout.clone() });
+        let parts_name = metainfo.parts_name();
+        shared.disk.register(torrent, Location { info_hash, home, layout, parts_name, resume });
+        shared.known.add(about.clone());
+        let added = shared.command(Command::Add(Box::new(AddTorrent {
+            torrent,
+            metainfo,
+            extra_trackers: options.extra_trackers,
+            peers: options.peers,
+            check_only: options.check_only,
+            paused: options.paused,
+            resume: options.resume,
+            force_check: options.force_check,
+            priorities: options.priorities,
+            sequential: options.sequential,
+        })));
+        if added.is_err() {
+            shared.disk.forget(torrent);
+            shared.known.remove(torrent);
+        }
+        added.map(|()| about)
     }
 }
 

@@ -2,13 +2,16 @@
 
 use super::*;
 use crate::disk::ReadRequest;
-use crate::session::Request;
+use crate::filter::Rules;
+use crate::request::Request;
 use sameseed_core::action::{CloseReason, Fetch, Notice, Operation, Segment};
+use sameseed_core::bitfield::Bitfield;
 use sameseed_core::config::RateLimits;
 use sameseed_core::engine::TimerKind;
 use sameseed_core::fault::{DiskFault, DiskFaultKind};
-use sameseed_core::id::{ConnId, OpId, PieceIndex};
-use sameseed_core::view::{PeerView, View};
+use sameseed_core::id::{ConnId, FileIndex, OpId, PieceIndex};
+use sameseed_core::selection::Priority;
+use sameseed_core::view::{PeerView, TorrentView, View};
 use std::collections::VecDeque;
 use std::io;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -94,6 +97,15 @@ impl Machine for Script {
     fn peers(&self, _: TorrentId) -> Vec<PeerView> {
         Vec::new()
     }
+    fn torrent_view(&self, _: TorrentId) -> Option<TorrentView> {
+        None
+    }
+    fn have(&self, _: TorrentId) -> Option<&Bitfield> {
+        None
+    }
+    fn priority_of(&self, _: TorrentId, _: FileIndex) -> Option<Priority> {
+        None
+    }
 }
 
 /// Pipes handed out to dials, in order; a dial without one hangs, and `hanging` counts those.
@@ -160,7 +172,7 @@ struct Sevens {
 }
 
 impl Disk for Sevens {
-    fn register(&mut self, _: TorrentId, _: Storage) {}
+    fn register(&mut self, _: TorrentId, _: Location) {}
     fn forget(&mut self, _: TorrentId) {}
     fn place(&mut self, _: TorrentId, _: PieceIndex, _: Vec<std::ops::Range<u32>>) {}
     fn submit(&mut self, _: OpId, _: Operation) {}
@@ -168,7 +180,7 @@ impl Disk for Sevens {
         let fault =
             DiskFault { kind: DiskFaultKind::Short, path: "a".into(), detail: "shorter than it must be".into() };
         let outcome = if request.len > 1000 { Err(fault) } else { Ok(vec![7; request.len as usize]) };
-        self.done.push(DiskDone::Read { conn: request.conn, outcome });
+        self.done.push(DiskDone::Read { reader: request.reader, outcome });
         self.waker.take().into_iter().for_each(std::task::Waker::wake);
     }
     fn poll_done(&mut self, cx: &mut Context<'_>, done: &mut Vec<DiskDone>) -> Poll<()> {
@@ -201,12 +213,14 @@ fn drive<F: Future<Output = ()>>(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     runtime.block_on(LocalSet::new().run_until(async {
         let net = Pipes { pipes: RefCell::new(pipes.into()), hanging: Rc::default() };
-        let shared = Shared::new(script, Clock::start(), net, Sevens::default(), None, Arc::default());
+        let shared =
+            Shared::new(script, Clock::start(), net, Sevens::default(), None, Rules::default(), Arc::default());
         let (requests, mut inbox) = mpsc::channel(8);
+        let adding = Adding { resume_dir: None, home: Home::folder("."), next: 0 };
         start_tasks(&shared, Vec::new(), Vec::new());
         tokio::join!(
             async {
-                Turn::new(&shared, &mut inbox, Duration::from_secs(4), None).await;
+                Turn::new(&shared, &mut inbox, Duration::from_secs(4), adding).await;
                 end_tasks(&shared).await;
             },
             async {

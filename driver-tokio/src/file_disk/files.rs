@@ -4,18 +4,19 @@
 //! written outside, whatever stands in the way. A file is made by its first write.
 
 use super::lock;
-use crate::disk::Storage;
+use crate::folder;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, mkdirat, openat, statat, unlinkat};
 use rustix::io::Errno;
 use sameseed_core::action::FileStat;
 use sameseed_core::fault::{DiskFault, DiskFaultKind};
 use sameseed_core::id::{FileIndex, PieceIndex, TorrentId};
+use sameseed_core::layout::Layout;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -29,7 +30,23 @@ const REGULAR: OFlags = OFlags::NOFOLLOW.union(OFlags::CLOEXEC).union(OFlags::NO
 /// Stands for the part file among the files of a torrent: no layout has so many.
 pub(super) const PARTS: FileIndex = FileIndex(u32::MAX);
 
-/// All storages and the cache of handles.
+/// What is said where something was to be written that must not be.
+const READ_ONLY: &str =
+    "nothing is ever written here, because it was added as read-only: it can be seeded once all of its files are there";
+
+/// Where a torrent's files are, and what is known of them.
+#[derive(Clone, Debug)]
+pub(super) struct Site {
+    /// The download folder; it may itself lie behind links.
+    pub(super) root: PathBuf,
+    pub(super) layout: Arc<Layout>,
+    pub(super) parts_name: String,
+    pub(super) resume: Option<PathBuf>,
+    /// Nothing below the root is ever changed.
+    pub(super) read_only: bool,
+}
+
+/// All sites and the cache of handles.
 #[derive(Debug, Default)]
 pub(super) struct Files {
     places: Mutex<BTreeMap<TorrentId, Arc<Place>>>,
@@ -39,13 +56,13 @@ pub(super) struct Files {
     pub(super) closing: AtomicBool,
 }
 
-/// One torrent's storage.
+/// One torrent's site in use.
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) torrent: TorrentId,
     /// Never used twice: no handle of a place that was left serves the next one.
     number: u64,
-    pub(super) storage: Storage,
+    pub(super) site: Site,
     /// What of each piece stands in the part file.
     parts: Mutex<BTreeMap<PieceIndex, Arc<[Range<u32>]>>>,
     unsynced: Mutex<Unsynced>,
@@ -88,21 +105,14 @@ pub(super) enum Purpose {
 }
 
 impl Files {
-    pub(super) fn register(&self, torrent: TorrentId, storage: Storage) {
-        self.put_place(self.new_place(torrent, storage));
+    pub(super) fn register(&self, torrent: TorrentId, site: Site) {
+        self.put_place(self.new_place(torrent, site));
     }
 
     /// A place that is not in use yet.
-    pub(super) fn new_place(&self, torrent: TorrentId, storage: Storage) -> Place {
+    pub(super) fn new_place(&self, torrent: TorrentId, site: Site) -> Place {
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
-        Place {
-            torrent,
-            number,
-            storage,
-            parts: Mutex::default(),
-            unsynced: Mutex::default(),
-            syncing: Mutex::default(),
-        }
+        Place { torrent, number, site, parts: Mutex::default(), unsynced: Mutex::default(), syncing: Mutex::default() }
     }
 
     /// From now on the torrent is here.
@@ -134,6 +144,15 @@ impl Files {
         })
     }
 
+    /// A torrent's place, where it may be changed.
+    pub(super) fn writable_place(&self, torrent: TorrentId) -> Result<Arc<Place>, DiskFault> {
+        let place = self.place(torrent)?;
+        match place.site.read_only {
+            true => Err(fault(place.site.root.clone(), io::Error::new(io::ErrorKind::PermissionDenied, READ_ONLY))),
+            false => Ok(place),
+        }
+    }
+
     /// A handle on a file, from the cache when it is there.
     pub(super) fn open(&self, place: &Place, file: FileIndex, purpose: Purpose) -> Result<Arc<File>, DiskFault> {
         let key = (place.number, file);
@@ -152,7 +171,7 @@ impl Files {
         lock(&place.unsynced).files.remove(&PARTS);
         let removed = Folders::new(place, false)
             .at(&[])
-            .and_then(|root| unlinkat(root, &place.storage.parts_name, AtFlags::empty()));
+            .and_then(|root| unlinkat(root, &place.site.parts_name, AtFlags::empty()));
         match removed {
             Ok(()) => {
                 lock(&place.unsynced).folders.insert(Vec::new());
@@ -200,18 +219,19 @@ impl Place {
     /// The path of a file below the root.
     pub(super) fn path(&self, file: FileIndex) -> Option<&[String]> {
         match file {
-            PARTS => Some(std::slice::from_ref(&self.storage.parts_name)),
-            _ => self.storage.layout.files().get(file.0 as usize).map(|entry| &entry.path[..]),
+            PARTS => Some(std::slice::from_ref(&self.site.parts_name)),
+            _ => self.site.layout.files().get(file.0 as usize).map(|entry| &entry.path[..]),
         }
     }
 
     /// One entry per file, and one for the part file; nothing is made.
     pub(super) fn stat(&self) -> Result<Vec<Option<FileStat>>, DiskFault> {
         let mut folders = Folders::new(self, false);
-        let mut stats = Vec::with_capacity(self.storage.layout.files().len());
-        let files = self.storage.layout.files().iter().enumerate();
+        let mut stats = Vec::with_capacity(self.site.layout.files().len());
+        let files = self.site.layout.files().iter().enumerate();
         let files = files.map(|(i, entry)| (FileIndex(i as u32), entry.pad));
-        for (file, pad) in files.chain([(PARTS, false)]) {
+        // Of a place where nothing may change no part file is used.
+        for (file, pad) in files.chain([(PARTS, self.site.read_only)]) {
             let stat = match self.path(file).and_then(<[String]>::split_last) {
                 Some((name, parents)) if !pad => {
                     folders.at(parents).and_then(|folder| statat(folder, name, AtFlags::SYMLINK_NOFOLLOW))
@@ -236,10 +256,10 @@ impl Place {
 
     /// Makes the root, and of some files the folders and those that are empty.
     pub(super) fn prepare(&self, files: &[FileIndex]) -> Result<(), DiskFault> {
-        std::fs::create_dir_all(&self.storage.root).map_err(|error| fault(self.storage.root.clone(), error))?;
+        folder::make(&self.site.root).map_err(|error| fault(self.site.root.clone(), error))?;
         let mut folders = Folders::new(self, true);
         for &file in files {
-            let entry = self.storage.layout.files().get(file.0 as usize).filter(|entry| !entry.pad);
+            let entry = self.site.layout.files().get(file.0 as usize).filter(|entry| !entry.pad);
             let Some(entry) = entry else { continue };
             let Some((_, parents)) = entry.path.split_last() else { continue };
             folders.at(parents).map_err(|errno| self.fault(file, errno.into()))?;
@@ -252,6 +272,9 @@ impl Place {
 
     pub(super) fn open(&self, file: FileIndex, purpose: Purpose) -> Result<File, Errno> {
         let (name, parents) = self.path(file).and_then(<[String]>::split_last).ok_or(Errno::NOENT)?;
+        if self.site.read_only && purpose != Purpose::Read {
+            return Err(Errno::ROFS);
+        }
         let mut folders = Folders::new(self, purpose == Purpose::Create);
         let folder = folders.at(parents)?;
         let access = if purpose == Purpose::Read { OFlags::RDONLY } else { OFlags::RDWR };
@@ -277,6 +300,9 @@ impl Place {
 
     /// Brings all that was written before to stable storage: contents, and the entries of new files in their folders.
     pub(super) fn sync(&self, files: &Files) -> Result<(), DiskFault> {
+        if self.site.read_only {
+            return Ok(());
+        }
         // One at a time: who comes second finds nothing to sync, and must not say so before the first has ended.
         let _syncing = lock(&self.syncing);
         let mut unsynced = std::mem::take(&mut *lock(&self.unsynced));
@@ -314,7 +340,7 @@ impl Place {
                     // Told this once, as with files.
                     unsynced.folders.pop_first();
                 }
-                return Err(fault(path.iter().fold(self.storage.root.clone(), |at, name| at.join(name)), errno.into()));
+                return Err(fault(path.iter().fold(self.site.root.clone(), |at, name| at.join(name)), errno.into()));
             }
             unsynced.folders.pop_first();
         }
@@ -323,7 +349,7 @@ impl Place {
 
     /// The download folder.
     pub(super) fn root(&self) -> Result<OwnedFd, Errno> {
-        openat(CWD, &self.storage.root, FOLDER, Mode::empty())
+        openat(CWD, &self.site.root, FOLDER, Mode::empty())
     }
 
     /// Takes over from `old` what stands in the part file, and what is still to sync, but for files below `tops`, which were synced when they were
@@ -345,7 +371,7 @@ impl Place {
     /// A fault of one file, with its path for people.
     pub(super) fn fault(&self, file: FileIndex, error: io::Error) -> DiskFault {
         let path = self.path(file).unwrap_or_default();
-        fault(path.iter().fold(self.storage.root.clone(), |at, name| at.join(name)), error)
+        fault(path.iter().fold(self.site.root.clone(), |at, name| at.join(name)), error)
     }
 }
 
@@ -391,14 +417,25 @@ impl<'a> Folders<'a> {
 }
 
 pub(super) fn fault(path: PathBuf, error: io::Error) -> DiskFault {
+    fault_at(&path, &error)
+}
+
+/// What the system, or a storage of somebody's own, said: as a fault of the engine's.
+pub(super) fn fault_at(path: &Path, error: &io::Error) -> DiskFault {
     let kind = match error.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::NOSPC | Errno::DQUOT) => DiskFaultKind::Full,
         Some(Errno::ACCESS | Errno::PERM | Errno::ROFS) => DiskFaultKind::Denied,
         Some(Errno::NOENT) => DiskFaultKind::NotFound,
         // A pipe or a socket without a reader refuses to be opened for writing (ENXIO).
         Some(Errno::LOOP | Errno::NOTDIR | Errno::ISDIR | Errno::NXIO) => DiskFaultKind::NotRegular,
-        None if error.kind() == io::ErrorKind::UnexpectedEof => DiskFaultKind::Short,
-        _ => DiskFaultKind::Io,
+        Some(_) => DiskFaultKind::Io,
+        None => match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => DiskFaultKind::Full,
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => DiskFaultKind::Denied,
+            io::ErrorKind::NotFound => DiskFaultKind::NotFound,
+            io::ErrorKind::UnexpectedEof => DiskFaultKind::Short,
+            _ => DiskFaultKind::Io,
+        },
     };
     DiskFault { kind, path: path.display().to_string(), detail: error.to_string() }
 }

@@ -1,20 +1,22 @@
-//! The real disk: a bounded pool of plain threads that hash, write and read.
+//! The real disk: a bounded pool of plain threads that hash, write and read, in files or in storages of somebody's own.
 //!
 //! The queues have no limit of their own, because the engine bounds what is under way: blocks by its pool, checks by
 //! `Config::check_parallelism`, reads by what it lets be unflushed. So a thread never waits for the engine, nor the engine for a thread.
 
 mod files;
 mod relocate;
+mod stored;
 #[cfg(test)]
 mod tests;
 mod work;
 
-use crate::disk::{Disk, DiskDone, ReadRequest, Storage};
-use files::Files;
+use crate::disk::{Disk, DiskDone, Location, ReadRequest};
+use crate::storage::Home;
+use files::{Files, Site};
 use sameseed_core::action::Operation;
 use sameseed_core::id::{OpId, PieceIndex, TorrentId};
 use std::any::Any;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -22,6 +24,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
+use stored::{Stored, torrent_of};
 use work::Worker;
 
 /// Below this many threads one slow write would hold up all reads.
@@ -40,6 +43,8 @@ struct Pool {
     work: Condvar,
     done: Mutex<Done>,
     files: Files,
+    /// Torrents that do not stand in files.
+    stored: Mutex<BTreeMap<TorrentId, Arc<Stored>>>,
 }
 
 #[derive(Debug, Default)]
@@ -91,16 +96,30 @@ impl FileDisk {
 }
 
 impl Disk for FileDisk {
-    fn register(&mut self, torrent: TorrentId, storage: Storage) {
-        self.pool.files.register(torrent, storage);
+    fn register(&mut self, torrent: TorrentId, location: Location) {
+        let (root, read_only) = match &location.home {
+            Home::Folder(root) => (root.clone(), false),
+            Home::ReadOnly(root) => (root.clone(), true),
+            Home::Storage(storage) => {
+                let stored = Stored::new(storage.clone(), location);
+                lock(&self.pool.stored).insert(torrent, Arc::new(stored));
+                return;
+            }
+        };
+        let Location { layout, parts_name, resume, .. } = location;
+        self.pool.files.register(torrent, Site { root, layout, parts_name, resume, read_only });
     }
 
     fn forget(&mut self, torrent: TorrentId) {
         self.pool.files.forget(torrent);
+        lock(&self.pool.stored).remove(&torrent);
     }
 
     fn place(&mut self, torrent: TorrentId, piece: PieceIndex, in_parts: Vec<Range<u32>>) {
-        self.pool.files.set_parts(torrent, piece, in_parts);
+        match self.pool.stored(Some(torrent)) {
+            Some(stored) => stored.set_parts(piece, in_parts),
+            None => self.pool.files.set_parts(torrent, piece, in_parts),
+        }
     }
 
     fn submit(&mut self, op: OpId, operation: Operation) {
@@ -147,8 +166,21 @@ impl Pool {
         let mut worker = Worker::new(&self.files);
         while let Some(job) = self.next_job() {
             let ended = catch_unwind(AssertUnwindSafe(|| match job {
-                Job::Operation { op, operation } => DiskDone::Operation { op, outcome: worker.perform(operation) },
-                Job::Read(request) => DiskDone::Read { conn: request.conn, outcome: worker.read(request) },
+                Job::Operation { op, operation } => {
+                    let outcome = match self.stored(torrent_of(&operation)) {
+                        Some(stored) => stored.perform(operation),
+                        None => worker.perform(operation),
+                    };
+                    DiskDone::Operation { op, outcome }
+                }
+                Job::Read(request) => {
+                    let reader = request.reader;
+                    let outcome = match self.stored(Some(request.torrent)) {
+                        Some(stored) => stored.read(request),
+                        None => worker.read(request),
+                    };
+                    DiskDone::Read { reader, outcome }
+                }
             }));
             let mut done = lock(&self.done);
             match ended {
@@ -161,6 +193,10 @@ impl Pool {
                 waker.wake();
             }
         }
+    }
+
+    fn stored(&self, torrent: Option<TorrentId>) -> Option<Arc<Stored>> {
+        lock(&self.stored).get(&torrent?).cloned()
     }
 
     fn next_job(&self) -> Option<Job> {

@@ -4,8 +4,8 @@
 //! link is followed, and at each moment every byte stands whole in at least one place. The engine has nothing under way for the torrent meanwhile but
 //! reads for peers that are gone.
 
-use super::files::{Files, Folders, PARTS, Place, Purpose, fault};
-use crate::disk::Storage;
+use super::files::{Files, Folders, PARTS, Place, Purpose, Site, fault};
+use crate::folder;
 use crate::resume_file;
 use rustix::fs::{AtFlags, FileType, RenameFlags, fsync, renameat, renameat_with, statat, unlinkat};
 use rustix::io::Errno;
@@ -28,14 +28,14 @@ impl Files {
     /// Moves a torrent's files to another folder: by a rename of its topmost entry where both lie on one file system (what else stands in the torrent's
     /// folder comes along), else by copy, sync and deletion.
     pub(super) fn move_to(&self, torrent: TorrentId, to: &Folder) -> Result<(), DiskFault> {
-        let old = self.place(torrent)?;
+        let old = self.writable_place(torrent)?;
         let root = PathBuf::from(OsStr::from_bytes(&to.0));
-        if root == old.storage.root {
+        if root == old.site.root {
             return Ok(());
         }
-        std::fs::create_dir_all(&root).map_err(|error| fault(root.clone(), error))?;
-        let new = self.new_place(torrent, Storage { root, ..old.storage.clone() });
-        new.root().map_err(|errno| fault(new.storage.root.clone(), errno.into()))?;
+        folder::make(&root).map_err(|error| fault(root.clone(), error))?;
+        let new = self.new_place(torrent, Site { root, ..old.site.clone() });
+        new.root().map_err(|errno| fault(new.site.root.clone(), errno.into()))?;
         let mut renamed = Vec::new();
         let mut copied = BTreeSet::new();
         for top in old.tops() {
@@ -45,7 +45,7 @@ impl Files {
                 Err(Errno::XDEV) => _ = copied.insert(top),
                 Err(errno) => {
                     put_back(&old, &new, &renamed);
-                    return Err(fault(new.storage.root.join(&top), errno.into()));
+                    return Err(fault(new.site.root.join(&top), errno.into()));
                 }
             }
         }
@@ -71,10 +71,10 @@ impl Files {
 
     /// Gives a file or folder another name in its folder.
     pub(super) fn rename(&self, torrent: TorrentId, from: &[String], to: &[String]) -> Result<(), DiskFault> {
-        let old = self.place(torrent)?;
-        let path = |names: &[String]| names.iter().fold(old.storage.root.clone(), |at, name| at.join(name));
+        let old = self.writable_place(torrent)?;
+        let path = |names: &[String]| names.iter().fold(old.site.root.clone(), |at, name| at.join(name));
         let taken = || fault(path(to), io::ErrorKind::AlreadyExists.into());
-        let layout = Arc::new(old.storage.layout.renamed(from, to).ok_or_else(taken)?);
+        let layout = Arc::new(old.site.layout.renamed(from, to).ok_or_else(taken)?);
         let (Some((from_name, parents)), Some(to_name)) = (from.split_last(), to.last()) else { return Err(taken()) };
         let mut folders = Folders::new(&old, false);
         let renamed = folders.at(parents).and_then(|folder| {
@@ -86,7 +86,7 @@ impl Files {
             _ if from == to => {}
             Err(errno) => return Err(fault(path(to), errno.into())),
         }
-        let new = self.new_place(torrent, Storage { layout, ..old.storage.clone() });
+        let new = self.new_place(torrent, Site { layout, ..old.site.clone() });
         new.succeed(&old, &BTreeSet::new());
         self.put_place(new);
         Ok(())
@@ -97,11 +97,14 @@ impl Files {
         let place = self.place(torrent)?;
         self.forget_handles(torrent);
         let forgotten = place
-            .storage
+            .site
             .resume
             .as_ref()
             .map_or(Ok(()), |path| resume_file::remove(path).map_err(|error| fault(path.clone(), error)));
-        let deleted = if data { place.delete(&place.tops()).map_or(Ok(()), Err) } else { Ok(()) };
+        let deleted = match data {
+            true => self.writable_place(torrent).and_then(|_| place.delete(&place.tops()).map_or(Ok(()), Err)),
+            false => Ok(()),
+        };
         forgotten.and(deleted)
     }
 
@@ -143,8 +146,8 @@ impl Files {
 impl Place {
     /// The entries of the root that hold the torrent's files: one, as torrents are, and the part file.
     fn tops(&self) -> BTreeSet<String> {
-        let files = self.storage.layout.files().iter().filter(|file| !file.pad);
-        files.filter_map(|file| file.path.first()).chain([&self.storage.parts_name]).cloned().collect()
+        let files = self.site.layout.files().iter().filter(|file| !file.pad);
+        files.filter_map(|file| file.path.first()).chain([&self.site.parts_name]).cloned().collect()
     }
 
     /// None of the entries `tops` may be there.
@@ -152,17 +155,17 @@ impl Place {
         for top in tops {
             match self.root().and_then(|root| statat(root, top, AtFlags::SYMLINK_NOFOLLOW)) {
                 Err(Errno::NOENT) => {}
-                Ok(_) => return Err(fault(self.storage.root.join(top), io::ErrorKind::AlreadyExists.into())),
-                Err(errno) => return Err(fault(self.storage.root.join(top), errno.into())),
+                Ok(_) => return Err(fault(self.site.root.join(top), io::ErrorKind::AlreadyExists.into())),
+                Err(errno) => return Err(fault(self.site.root.join(top), errno.into())),
             }
         }
         Ok(())
     }
 
     fn own_files<'a>(&'a self, tops: &'a BTreeSet<String>) -> impl Iterator<Item = (FileIndex, &'a [String])> {
-        let files = (0..).map(FileIndex).zip(self.storage.layout.files());
+        let files = (0..).map(FileIndex).zip(self.site.layout.files());
         let ours = files.filter(|(_, file)| !file.pad && file.path.first().is_some_and(|top| tops.contains(top)));
-        let parts = self.path(PARTS).filter(|_| tops.contains(&self.storage.parts_name)).map(|path| (PARTS, path));
+        let parts = self.path(PARTS).filter(|_| tops.contains(&self.site.parts_name)).map(|path| (PARTS, path));
         ours.map(|(index, file)| (index, &file.path[..])).chain(parts)
     }
 

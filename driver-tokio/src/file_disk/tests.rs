@@ -1,11 +1,12 @@
 //! Real folders: what is written is what is read, nothing outside is touched, and buffers come home.
 
 use super::*;
+use crate::disk::ReadFor;
 use sameseed_core::block::{Block, BlockPool};
 use sameseed_core::event::{Hashed, Outcome};
 use sameseed_core::fault::{DiskFault, DiskFaultKind};
 use sameseed_core::hash::{HashState, sha1};
-use sameseed_core::id::{ConnId, Digest, FileIndex, Folder, PieceIndex};
+use sameseed_core::id::{ConnId, Digest, FileIndex, Folder, InfoHash, PieceIndex};
 use sameseed_core::layout::Layout;
 use std::future::poll_fn;
 use std::os::unix::fs::symlink;
@@ -33,7 +34,8 @@ fn bench_at(dir: TempDir, root: &Path, files: &[(&str, u64, bool)]) -> Bench {
         Layout::new(files.iter().map(|(path, len, pad)| (split(path), *len, *pad)).collect(), PIECE_LEN).unwrap();
     let mut disk = FileDisk::with_threads(2).unwrap();
     let (parts_name, resume) = (String::from(".t.parts"), Some(dir.path().join("state/x.fastresume")));
-    disk.register(TORRENT, Storage { root: root.into(), layout: Arc::new(layout), parts_name, resume });
+    let (info_hash, home, layout) = (InfoHash::V1([7; 20]), Home::folder(root), Arc::new(layout));
+    disk.register(TORRENT, Location { info_hash, home, layout, parts_name, resume });
     Bench { dir, disk }
 }
 
@@ -113,9 +115,9 @@ impl Bench {
     }
 
     async fn read(&mut self, piece: u32, begin: u32, len: u32) -> Result<Vec<u8>, DiskFault> {
-        let conn = ConnId::accepted(3);
+        let reader = ReadFor::Peer(ConnId::accepted(3));
         self.disk.read(ReadRequest {
-            conn,
+            reader,
             torrent: TORRENT,
             piece: PieceIndex(piece),
             begin,
@@ -123,7 +125,7 @@ impl Bench {
             buffer: vec![1; 9],
         });
         match self.next().await {
-            DiskDone::Read { conn: c, outcome } if c == conn => outcome,
+            DiskDone::Read { reader: r, outcome } if r == reader => outcome,
             other => panic!("{other:?}"),
         }
     }

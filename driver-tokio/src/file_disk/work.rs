@@ -14,9 +14,10 @@ use std::fs::File;
 use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 
 /// Bytes read for hashing at a time: few system calls, and they are still in the cache when they are hashed.
-const READ_BYTES: u32 = 256 * 1024;
+pub(super) const READ_BYTES: u32 = 256 * 1024;
 /// Slices of one write; Linux takes no more (`IOV_MAX`).
 const MAX_SLICES: usize = 1024;
 
@@ -36,23 +37,23 @@ impl<'a> Worker<'a> {
         match operation {
             Operation::Stat { torrent } => Outcome::Stat(self.files.place(torrent).and_then(|place| place.stat())),
             Operation::Prepare { torrent, files } => {
-                Outcome::Prepare(self.files.place(torrent).and_then(|place| place.prepare(&files)))
+                Outcome::Prepare(self.files.writable_place(torrent).and_then(|place| place.prepare(&files)))
             }
             Operation::Unpart { torrent, piece, ranges } => Outcome::Unpart(
                 self.files
-                    .place(torrent)
+                    .writable_place(torrent)
                     .and_then(|place| ranges.into_iter().try_for_each(|range| self.unpart(&place, piece, range)))
                     .inspect_err(|_| self.files.forget_handles(torrent)),
             ),
             Operation::DropParts { torrent } => {
-                Outcome::DropParts(self.files.place(torrent).and_then(|place| self.files.drop_parts(&place)))
+                Outcome::DropParts(self.files.writable_place(torrent).and_then(|place| self.files.drop_parts(&place)))
             }
             Operation::Absorb { torrent, piece, begin, blocks, hash, last } => {
                 // Hash first, while the bytes are in the cache.
                 let hash = hash.map(|state| hash_blocks(state, &blocks, last));
                 let written = self
                     .files
-                    .place(torrent)
+                    .writable_place(torrent)
                     .and_then(|place| write(self.files, &place, piece, begin, &blocks))
                     .inspect_err(|_| self.files.forget_handles(torrent));
                 Outcome::Absorb { blocks, hash, written }
@@ -69,11 +70,11 @@ impl<'a> Worker<'a> {
                     .and_then(|place| place.sync(self.files))
                     .inspect_err(|_| self.files.forget_handles(torrent)),
             ),
-            Operation::SaveResume { torrent, bytes } => {
-                Outcome::SaveResume(self.files.place(torrent).and_then(|place| save_resume(&place, &bytes)))
-            }
+            Operation::SaveResume { torrent, bytes } => Outcome::SaveResume(
+                self.files.place(torrent).and_then(|place| save_resume(place.site.resume.as_deref(), &bytes)),
+            ),
             Operation::Truncate { torrent, file, len } => {
-                Outcome::Truncate(self.files.place(torrent).and_then(|place| self.truncate(&place, file, len)))
+                Outcome::Truncate(self.files.writable_place(torrent).and_then(|place| self.truncate(&place, file, len)))
             }
             Operation::Move { torrent, to } => Outcome::Move(self.files.move_to(torrent, &to)),
             Operation::Rename { torrent, from, to } => Outcome::Rename(self.files.rename(torrent, &from, &to)),
@@ -86,7 +87,7 @@ impl<'a> Worker<'a> {
 
     /// Reads a range for sending.
     pub(super) fn read(&mut self, request: ReadRequest) -> Result<Vec<u8>, DiskFault> {
-        let ReadRequest { torrent, piece, begin, len, buffer: mut bytes, conn: _ } = request;
+        let ReadRequest { torrent, piece, begin, len, buffer: mut bytes, reader: _ } = request;
         bytes.resize(len as usize, 0);
         let place = self.files.place(torrent)?;
         read(self.files, &place, piece, begin, &mut bytes).inspect_err(|_| self.files.forget_handles(torrent))?;
@@ -97,30 +98,19 @@ impl<'a> Worker<'a> {
         &mut self,
         place: &Place,
         piece: PieceIndex,
-        mut begin: u32,
-        mut len: u32,
-        mut state: HashState,
+        begin: u32,
+        len: u32,
+        state: HashState,
         last: bool,
     ) -> Result<Hashed, DiskFault> {
         // A former life of this program may have written it, and died before it was safe.
         let in_parts = place.parts_of(piece);
-        for (span, home) in place.storage.layout.placed_spans(piece, begin, len, &in_parts).filter(|(s, _)| !s.pad) {
+        for (span, home) in place.site.layout.placed_spans(piece, begin, len, &in_parts).filter(|(s, _)| !s.pad) {
             place.mark_written(home.map_or(span.file, |_| PARTS));
         }
-        loop {
-            let step = len.min(READ_BYTES);
-            let chunk = &mut self.scratch[..step as usize];
-            read(self.files, place, piece, begin, chunk)?;
-            begin = begin.saturating_add(step);
-            len -= step;
-            if last && len == 0 {
-                return Ok(Hashed::Finished(state.finish(chunk)));
-            }
-            state.absorb(chunk);
-            if len == 0 {
-                return Ok(Hashed::Running(state));
-            }
-        }
+        hash_range(&mut self.scratch, state, begin, len, last, |begin, chunk| {
+            read(self.files, place, piece, begin, chunk)
+        })
     }
 
     /// Copies a range from the part file to the file that it belongs to.
@@ -129,7 +119,7 @@ impl<'a> Worker<'a> {
         while begin < end {
             let step = (end - begin).min(READ_BYTES);
             let Some((span, Some(at))) =
-                place.storage.layout.placed_spans(piece, begin, step, std::slice::from_ref(&range)).next()
+                place.site.layout.placed_spans(piece, begin, step, std::slice::from_ref(&range)).next()
             else {
                 return Err(place.fault(PARTS, io::ErrorKind::UnexpectedEof.into()));
             };
@@ -153,14 +143,39 @@ impl<'a> Worker<'a> {
     }
 }
 
-fn save_resume(place: &Place, bytes: &[u8]) -> Result<(), DiskFault> {
-    let Some(path) = &place.storage.resume else {
-        return Err(fault(place.storage.root.clone(), io::Error::other("there is no place for resume data")));
-    };
-    resume_file::save(path, bytes).map_err(|error| fault(path.clone(), error))
+/// Hashes a range that `read` gives in chunks.
+pub(super) fn hash_range(
+    scratch: &mut [u8],
+    mut state: HashState,
+    mut begin: u32,
+    mut len: u32,
+    last: bool,
+    mut read: impl FnMut(u32, &mut [u8]) -> Result<(), DiskFault>,
+) -> Result<Hashed, DiskFault> {
+    loop {
+        let step = len.min(READ_BYTES);
+        let chunk = &mut scratch[..step as usize];
+        read(begin, chunk)?;
+        begin = begin.saturating_add(step);
+        len -= step;
+        if last && len == 0 {
+            return Ok(Hashed::Finished(state.finish(chunk)));
+        }
+        state.absorb(chunk);
+        if len == 0 {
+            return Ok(Hashed::Running(state));
+        }
+    }
 }
 
-fn hash_blocks(mut state: HashState, blocks: &[Block], last: bool) -> Hashed {
+pub(super) fn save_resume(path: Option<&Path>, bytes: &[u8]) -> Result<(), DiskFault> {
+    let Some(path) = path else {
+        return Err(fault(PathBuf::new(), io::Error::other("there is no place for resume data")));
+    };
+    resume_file::save(path, bytes).map_err(|error| fault(path.into(), error))
+}
+
+pub(super) fn hash_blocks(mut state: HashState, blocks: &[Block], last: bool) -> Hashed {
     match blocks.split_last() {
         Some((end, rest)) if last => {
             rest.iter().for_each(|block| state.absorb(block));
@@ -178,7 +193,7 @@ fn hash_blocks(mut state: HashState, blocks: &[Block], last: bool) -> Hashed {
 fn read(files: &Files, place: &Place, piece: PieceIndex, begin: u32, into: &mut [u8]) -> Result<(), DiskFault> {
     let mut rest = into;
     let in_parts = place.parts_of(piece);
-    for (span, home) in place.storage.layout.placed_spans(piece, begin, rest.len() as u32, &in_parts) {
+    for (span, home) in place.site.layout.placed_spans(piece, begin, rest.len() as u32, &in_parts) {
         let (part, after) = rest.split_at_mut(span.len as usize);
         rest = after;
         if span.pad {
@@ -203,7 +218,7 @@ fn write(files: &Files, place: &Place, piece: PieceIndex, begin: u32, blocks: &[
     let mut head: &[u8] = &[];
     let mut slices = Vec::with_capacity(blocks.len());
     let in_parts = place.parts_of(piece);
-    for (span, home) in place.storage.layout.placed_spans(piece, begin, len as u32, &in_parts) {
+    for (span, home) in place.site.layout.placed_spans(piece, begin, len as u32, &in_parts) {
         slices.clear();
         let mut left = span.len as usize;
         while left > 0 {

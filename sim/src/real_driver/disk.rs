@@ -5,7 +5,7 @@
 
 use super::account::{Account, Counted};
 use crate::content;
-use driver_tokio::{Disk, DiskDone, ReadRequest, Storage};
+use driver_tokio::{Disk, DiskDone, Location, ReadRequest};
 use sameseed_core::action::{FileStat, Operation};
 use sameseed_core::event::{Hashed, Outcome};
 use sameseed_core::fault::{DiskFault, DiskFaultKind};
@@ -303,14 +303,14 @@ impl SimDisk {
             }
             (Job::Read(read), fault) => {
                 let data = stored.read(read.piece, read.begin, read.len).map(<[u8]>::to_vec);
-                DiskDone::Read { conn: read.conn, outcome: fault.map_or(data, Err) }
+                DiskDone::Read { reader: read.reader, outcome: fault.map_or(data, Err) }
             }
         }
     }
 }
 
 impl Disk for SimDisk {
-    fn register(&mut self, _: TorrentId, _: Storage) {}
+    fn register(&mut self, _: TorrentId, _: Location) {}
 
     fn forget(&mut self, _: TorrentId) {}
 
