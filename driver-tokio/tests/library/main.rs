@@ -1,0 +1,10 @@
+//! The library as a program uses it, over real sockets on loopback: handles, events, filters, storages, readers, and the examples.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod bench;
+mod examples;
+mod filters;
+mod handles;
+mod readers;
+mod storages;
