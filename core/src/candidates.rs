@@ -66,6 +66,25 @@ struct Candidate {
     sated: bool,
 }
 
+/// How many addresses there are of each kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// To be dialled now or later.
+    pub waiting: u32,
+    /// Of those, addresses that may be dialled now.
+    pub due: u32,
+    /// Of those that wait, addresses that have everything, as we do.
+    pub sated: u32,
+    /// Dialled, or connected.
+    pub linked: u32,
+    /// Of those that wait or are linked, addresses that were of no use the last time.
+    pub failed: u32,
+    /// Never to be dialled again.
+    pub never: u32,
+    /// When the next one may be dialled.
+    pub next_in: Option<Duration>,
+}
+
 /// The addresses of one torrent.
 #[derive(Clone, Debug)]
 pub(crate) struct Candidates {
@@ -217,6 +236,28 @@ impl Candidates {
     pub(crate) fn forget(&mut self, banned: impl Fn(SocketAddr) -> bool) {
         self.queue.retain(|(_, _, addr)| !banned(*addr));
         self.known.retain(|addr, c| !banned(*addr) || !matches!(c.state, State::Waiting { .. }));
+    }
+
+    /// How many addresses there are of each kind, for explanations.
+    pub(crate) fn standing(&self, now: Instant) -> Standing {
+        let mut standing = Standing { next_in: self.next_due().map(|at| at.since(now)), ..Standing::default() };
+        for candidate in self.known.values() {
+            let failed = u32::from(candidate.failures > 0);
+            match candidate.state {
+                State::Waiting { at, .. } => {
+                    standing.waiting += 1;
+                    standing.due += u32::from(at <= now);
+                    standing.sated += u32::from(candidate.sated);
+                    standing.failed += failed;
+                }
+                State::Linked(_) => {
+                    standing.linked += 1;
+                    standing.failed += failed;
+                }
+                State::Never => standing.never += 1,
+            }
+        }
+        standing
     }
 
     /// The connections over which addresses are in use.

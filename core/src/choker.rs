@@ -83,7 +83,7 @@ pub(crate) fn pick_changes(now: Instant, peers: &[Chokee], slots: Slots) -> Vec<
     let mut serving: Vec<&Chokee> = others().filter(|peer| peer.slot != Slot::None).collect();
     let mut waiting: Vec<&Chokee> = others().filter(|peer| peer.slot == Slot::None).collect();
     serving.sort_by_key(|peer| (!peer.idle, peer.since));
-    waiting.sort_by_key(|peer| Reverse(now.since(peer.since).as_micros() * if peer.was_served { 1 } else { 2 }));
+    waiting.sort_by_key(|peer| Reverse(weighed_wait(now, peer)));
     // Who is in excess goes, and makes way for those who wait when it has had its turn.
     let excess = serving.len().saturating_sub(turns);
     let wanted = (serving.len() + waiting.len()).saturating_sub(turns);
@@ -99,6 +99,28 @@ pub(crate) fn pick_changes(now: Instant, peers: &[Chokee], slots: Slots) -> Vec<
     chokes.extend(gone.into_iter().map(|conn| (conn, Slot::None)));
     chokes.extend(gives);
     chokes
+}
+
+/// How long a peer has waited, as it counts for its turn.
+fn weighed_wait(now: Instant, peer: &Chokee) -> u128 {
+    now.since(peer.since).as_micros() * if peer.was_served { 1 } else { 2 }
+}
+
+/// When a peer that waits can have a turn, for explanations: at once while a slot is free, else when the first turn ends.
+pub(crate) fn next_turn_in(now: Instant, peers: &[Chokee], slots: usize) -> Duration {
+    let served = || peers.iter().filter(|peer| peer.slot != Slot::None);
+    if served().count() < slots {
+        return Duration::ZERO;
+    }
+    let turns = served().filter(|peer| peer.slot == Slot::Turn);
+    turns.map(|peer| TURN.saturating_sub(now.since(peer.since))).min().unwrap_or(ROUND)
+}
+
+/// How many peers have their turn before this one, for explanations.
+pub(crate) fn count_ahead(now: Instant, peers: &[Chokee], conn: ConnId) -> usize {
+    let Some(own) = peers.iter().find(|peer| peer.conn == conn) else { return 0 };
+    let waiting = peers.iter().filter(|peer| peer.interested && peer.slot == Slot::None);
+    waiting.filter(|peer| weighed_wait(now, peer) > weighed_wait(now, own)).count()
 }
 
 /// Who has an earned slot from now on.

@@ -33,6 +33,7 @@ pub mod action;
 pub mod block;
 pub mod config;
 pub mod event;
+pub mod explain;
 pub mod ledger;
 mod limiter;
 mod rate;

@@ -47,6 +47,16 @@ impl Pipeline {
         if self.snubbed { 1 } else { self.window.min(self.reqq).min(MAX_WINDOW) }
     }
 
+    /// The shortest time from a request to its block, as far as one is known.
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        self.min_round_trip
+    }
+
+    /// Whether the window would be wider if the peer, or our bound, let it.
+    pub(crate) fn is_bounded(&self) -> bool {
+        !self.snubbed && self.window >= self.reqq.min(MAX_WINDOW)
+    }
+
     /// The peer said how many requests it queues (BEP 10 `reqq`).
     pub(crate) fn set_reqq(&mut self, reqq: u32) {
         self.reqq = reqq.max(1);

@@ -1,6 +1,7 @@
 //! What handles ask of the driver, through one bounded channel.
 
 use crate::add::AddTorrentOptions;
+use crate::explain::Explained;
 use crate::filter::PeerFilter;
 use crate::torrent::{About, FileView};
 use sameseed_core::action::Refusal;
@@ -35,6 +36,7 @@ pub(crate) enum Request {
     SetBlocklist(Option<Arc<Blocklist>>, Reply<()>),
     /// The answer comes when nobody is connected any more whom it forbids.
     SetFilter(Option<Arc<dyn PeerFilter>>, Reply<()>),
+    Explain(TorrentId, Reply<Option<Explained>>),
     OpenReader(OpenReader),
     ReadFile(ReadFile),
     Shutdown,

@@ -7,6 +7,7 @@ use crate::builder::{SessionBuilder, SessionConfig, StartError};
 use crate::disk::Disk;
 use crate::driver::Driver;
 use crate::events::{Board, Events, Notices};
+use crate::explain::Explained;
 use crate::filter::PeerFilter;
 use crate::net::Net;
 use crate::request::{Reply, Request};
@@ -250,6 +251,15 @@ impl Session {
     /// When the session has ended.
     pub async fn peers(&self, torrent: TorrentId) -> Result<Vec<PeerView>, Ended> {
         self.ask(|reply| Request::Peers(torrent, reply)).await
+    }
+
+    /// Why a torrent, and each of its connections, is not faster; `None` when there is no such torrent. To be asked when somebody wants to know,
+    /// not all the time: it looks at every piece that is lacking.
+    ///
+    /// # Errors
+    /// When the session has ended.
+    pub async fn explain(&self, torrent: TorrentId) -> Result<Option<Explained>, Ended> {
+        self.ask(|reply| Request::Explain(torrent, reply)).await
     }
 
     /// A stream of all events from now on. A reader that falls behind by some thousands loses the oldest news of progress, never

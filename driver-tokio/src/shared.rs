@@ -5,6 +5,7 @@
 use crate::clock::Clock;
 use crate::disk::{Disk, DiskDone, ReadFor};
 use crate::events::{Board, Event as News};
+use crate::explain::{Explained, explain};
 use crate::fault::link_fault;
 use crate::filter::Rules;
 use crate::gauge::TaskGauge;
@@ -46,6 +47,10 @@ pub(crate) trait Machine: 'static {
     fn torrent_view(&self, torrent: TorrentId) -> Option<TorrentView>;
     fn have(&self, torrent: TorrentId) -> Option<&Bitfield>;
     fn priority_of(&self, torrent: TorrentId, file: FileIndex) -> Option<Priority>;
+    /// Only an engine knows why.
+    fn explain(&self, _now: Instant, _torrent: TorrentId) -> Option<Explained> {
+        None
+    }
 }
 
 impl Machine for Engine {
@@ -75,6 +80,9 @@ impl Machine for Engine {
     }
     fn priority_of(&self, torrent: TorrentId, file: FileIndex) -> Option<Priority> {
         Engine::priority_of(self, torrent, file)
+    }
+    fn explain(&self, now: Instant, torrent: TorrentId) -> Option<Explained> {
+        explain(self, now, torrent)
     }
 }
 

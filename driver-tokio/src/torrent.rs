@@ -1,6 +1,7 @@
 //! The handle on one torrent, and what can be seen of it.
 
 use crate::events::{Event, Events};
+use crate::explain::Explained;
 use crate::reader::FileReader;
 use crate::request::Request;
 use crate::session::{CommandError, Ended, Session};
@@ -146,6 +147,14 @@ impl Torrent {
     /// As [`Torrent::view`].
     pub async fn files(&self) -> Result<Vec<FileView>, TorrentError> {
         self.look(|reply| Request::Files(self.id(), reply)).await
+    }
+
+    /// Why it, and each of its connections, is not faster. To be asked when somebody wants to know: it looks at every piece that is lacking.
+    ///
+    /// # Errors
+    /// As [`Torrent::view`].
+    pub async fn explain(&self) -> Result<Explained, TorrentError> {
+        self.look(|reply| Request::Explain(self.id(), reply)).await
     }
 
     /// The pieces that are verified and written.

@@ -3,7 +3,9 @@
 //! After every event all invariants are recounted; at the end everything is closed and every buffer must be home. Input: a list of [`Step`]s,
 //! as `arbitrary` reads them.
 
-use super::torrent::{Disk, INFO_HASH, PIECE_LEN, PIECES, Saying, TORRENT, block_of, content, metainfo};
+use super::torrent::{
+    Disk, INFO_HASH, PIECE_LEN, PIECES, Saying, TORRENT, block_of, check_explained, content, metainfo,
+};
 use arbitrary::{Arbitrary, Unstructured};
 use sameseed_core::action::{Action, Destination, Operation, TxBatch};
 use sameseed_core::config::Config;
@@ -62,6 +64,7 @@ pub fn check(data: &[u8]) {
         world.step(step);
         world.drain();
         world.engine.check_invariants();
+        check_explained(&world.engine, world.now);
     }
     world.finish();
 }

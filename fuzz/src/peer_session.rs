@@ -4,7 +4,7 @@
 //! event all invariants are recounted, and seen from outside: what is sent was verified, what is called verified lies on the disk, and what waits
 //! for one peer is bounded. At the end whoever is still there is fed garbage, and must be closed. Input: a list of [`Step`]s, as `arbitrary` reads them.
 
-use super::torrent::{Disk, INFO_HASH, Saying, TORRENT, content, metainfo};
+use super::torrent::{Disk, INFO_HASH, Saying, TORRENT, check_explained, content, metainfo};
 use arbitrary::{Arbitrary, Unstructured};
 use sameseed_core::action::{Action, Destination, Notice, Operation, Segment, TxBatch};
 use sameseed_core::config::Config;
@@ -199,6 +199,7 @@ impl World {
             }
         }
         self.engine.check_invariants();
+        check_explained(&self.engine, self.now);
         let (capacity, reserved, out) = self.engine.view().pool;
         assert!(reserved + out <= capacity, "memory is bounded");
     }

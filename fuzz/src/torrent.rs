@@ -2,12 +2,14 @@
 
 use arbitrary::Arbitrary;
 use sameseed_core::action::{FileStat, Operation};
+use sameseed_core::engine::Engine;
 use sameseed_core::event::{FetchReply, Hashed, Outcome};
 use sameseed_core::fault::{DiskFault, DiskFaultKind, LinkFault};
 use sameseed_core::hash::{HashState, sha1};
 use sameseed_core::id::{BLOCK_LEN, InfoHash, PieceIndex, TorrentId};
 use sameseed_core::layout::Layout;
 use sameseed_core::metainfo::Metainfo;
+use sameseed_core::time::Instant;
 use sameseed_core::wire::{BlockRequest, Message};
 
 /// Three blocks, the last one short.
@@ -15,6 +17,16 @@ pub(crate) const PIECE_LEN: u32 = 2 * BLOCK_LEN + 1000;
 pub(crate) const PIECES: u32 = 6;
 pub(crate) const TORRENT: TorrentId = TorrentId(0);
 pub(crate) const INFO_HASH: [u8; 20] = [7; 20];
+
+/// Whoever asks why it is not faster gets an answer, whatever the state: of the torrent, and of each connection.
+pub(crate) fn check_explained(engine: &Engine, now: Instant) {
+    let why = engine.explain_torrent(now, TORRENT);
+    assert!(why.is_none_or(|why| !why.down.is_empty()), "a torrent says why: {:?}", engine.view());
+    for (conn, _) in engine.connections(TORRENT) {
+        let why = engine.explain_peer(now, conn);
+        assert!(why.is_some_and(|why| !why.down.is_empty()), "a connection says why: {:?}", engine.view());
+    }
+}
 
 /// The bytes of one piece.
 pub(crate) fn content(piece: u32) -> Vec<u8> {

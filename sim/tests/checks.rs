@@ -121,6 +121,7 @@ fn fire(check: Check) -> (Scenario, usize, Sabotage) {
         Check::Starving => (crowd(), SEEDER, NeverUnchokes),
         Check::Silent => (with_users(Fault::PauseFlood), LEECHER, IgnoresPause),
         Check::Gone => (with_users(Fault::Deletion), LEECHER, KeepsFiles),
+        Check::Explained => (calm(), LEECHER, ExplainsNothing),
         Check::Liveness => (calm(), LEECHER, NeverAsks),
         Check::Audit => (calm(), LEECHER, GrowsAFile),
         Check::Home => (calm(), LEECHER, KeepsABuffer),

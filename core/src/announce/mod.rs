@@ -11,6 +11,7 @@
 //! A tracker's place in the list is its number as long as it is in a tier, and until it was told `stopped`; then another may take the place.
 
 mod attempt;
+mod standing;
 mod tiers;
 mod tracker;
 mod vocabulary;
@@ -32,6 +33,7 @@ use core::net::SocketAddr;
 use tracker::Tracker;
 
 pub(crate) use crate::tracker::Totals;
+pub(crate) use standing::Standing;
 pub(crate) use vocabulary::{AnnounceConfig, AnnounceEvent, AnnounceOutput, RequestId};
 
 /// Trackers kept of a torrent, the first ones: real lists have some tens, and a hostile one must not make us a flood.
@@ -280,6 +282,7 @@ impl Announcer {
             if late && attempt.is_udp() && attempt.kind != AnnounceKind::Stopped {
                 attempt.overdue = true;
                 self.hedge_at = self.now;
+                self.note_heard(tracker, |heard| heard.failed(&LinkFault::TimedOut.into()));
                 let url = self.trackers.get(tracker).map(|tracker| tracker.shown.clone()).unwrap_or_default();
                 self.outputs.push_back(AnnounceOutput::Failed { url, reason: LinkFault::TimedOut.into() });
             } else if late {
@@ -393,6 +396,7 @@ impl Announcer {
         if kind == AnnounceKind::Started {
             tracker.owes_completed = false;
         }
+        tracker.heard.asked(self.now);
         let leaving = matches!(self.phase, Phase::Stopping { .. });
         let known = tracker.answered_from.filter(|addr| leaving && addr.port() == url.port);
         self.attempts.push(Attempt::new(at, kind, url, self.now));
@@ -459,6 +463,7 @@ impl Announcer {
         }
         let url = tracker.shown.clone();
         let peers = u32::try_from(reply.peers.len()).unwrap_or(u32::MAX);
+        tracker.heard.answered(peers);
         // Who was replaced has said all that is of interest.
         let replaced = attempt.kind == AnnounceKind::Stopped;
         let running = matches!(self.phase, Phase::Running);
@@ -482,6 +487,7 @@ impl Announcer {
     fn note_failure(&mut self, attempt: &Attempt, reason: TrackerFailure, retry: Option<Retry>) {
         let Some(tracker) = self.trackers.get_mut(attempt.tracker) else { return };
         tracker.note_failure(self.now, retry, &mut self.rng);
+        tracker.heard.failed(&reason);
         if !(attempt.overdue && reason == TrackerFailure::Link(LinkFault::TimedOut)) {
             self.outputs.push_back(AnnounceOutput::Failed { url: tracker.shown.clone(), reason });
         }

@@ -919,3 +919,25 @@ fn each_law_is_seen_to_be_broken() {
         ],
     );
 }
+
+#[test]
+fn who_answers_no_longer_fails_and_the_last_failure_is_told() {
+    let mut world =
+        World::started(&[&["http://1.0.0.1/announce"], &["http://1.0.0.2/announce"], &["ftp://1.0.0.3/announce"]]);
+    let standing = |world: &World| world.announcer.standing(world.now);
+    let first = standing(&world);
+    // One cannot be asked at all.
+    assert_eq!((first.trackers, first.failing, first.asked, first.answered), (3, 1, 1, 0));
+    world.answer_with("1.0.0.1", 503, b"");
+    let failed = standing(&world);
+    assert_eq!((failed.failing, failed.asked), (2, 1), "the next one is asked at once");
+    let told = failed.last.map(|(url, reason)| format!("{url}: {reason}"));
+    assert_eq!(told.as_deref(), Some("http://1.0.0.1/announce: HTTP status 503"));
+    world.answer("1.0.0.2");
+    let answered = standing(&world);
+    assert_eq!((answered.failing, answered.asked, answered.answered), (2, 0, 1));
+    assert!(answered.next_in.is_some_and(|next_in| !next_in.is_zero()));
+    world.tell(AnnounceEvent::Stop);
+    world.tell(AnnounceEvent::Start);
+    assert_eq!(standing(&world).answered, 0, "a new session has heard nothing yet");
+}

@@ -2,6 +2,7 @@
 //!
 //! Never sends anything.
 
+use super::standing::Heard;
 use crate::rng::Rng;
 use crate::time::{Duration, Instant};
 use crate::tracker::http::Retry;
@@ -56,7 +57,7 @@ pub(super) struct Tracker {
     /// Failures in a row.
     failures: u32,
     /// When it failed last, and until when it asked to be left alone then (BEP 31).
-    failed_at: Instant,
+    pub(super) failed_at: Instant,
     asked_until: Instant,
     /// Back-off after failures: holds for everything.
     pub(super) retry_at: Instant,
@@ -67,6 +68,8 @@ pub(super) struct Tracker {
     pub(super) connection: Option<Connection>,
     /// The address that answered last: a goodbye goes there without asking the resolver again.
     pub(super) answered_from: Option<SocketAddr>,
+    /// For explanations alone: nothing is decided by it.
+    pub(super) heard: Heard,
 }
 
 impl Tracker {
@@ -91,6 +94,7 @@ impl Tracker {
             tracker_id: None,
             connection: None,
             answered_from: None,
+            heard: Heard::default(),
         }
     }
 
@@ -109,6 +113,7 @@ impl Tracker {
         self.heard_started = false;
         self.owes_completed = false;
         self.allowed_at = Instant::ZERO;
+        self.heard = Heard::default();
     }
 
     /// Notes a success; gives the time to the next regular announce.

@@ -210,3 +210,33 @@ fn slots_grow_with_what_is_sent_and_a_limit_bounds_them() {
     let limited = |limit: u64| count_slots(kib(10_000, 40), Some(limit << 10), 32);
     assert_eq!([limited(5), limited(50), limited(1024)], [2, 5, 22]);
 }
+
+#[test]
+fn the_turn_that_is_told_is_the_turn_that_comes() {
+    let at = Instant::from_secs;
+    let peer = |n, slot, since| Chokee {
+        conn: ConnId::accepted(n),
+        interested: true,
+        slot,
+        idle: false,
+        since: at(since),
+        was_served: n == 4,
+        earns: 0,
+    };
+    let peers = [
+        peer(0, Slot::Turn, 92),
+        peer(1, Slot::Turn, 88),
+        peer(2, Slot::None, 90),
+        peer(3, Slot::None, 80),
+        peer(4, Slot::None, 65),
+    ];
+    let (now, slots) = (at(100), |count| Slots { count, is_round: false, is_leeching: false });
+    assert_eq!(next_turn_in(now, &peers, 3), Duration::ZERO, "a slot is free");
+    let next_in = next_turn_in(now, &peers, 2);
+    assert_eq!(next_in, Duration::from_secs(18), "the older turn ends first");
+    let ahead = [2, 3, 4].map(|n| count_ahead(now, &peers, ConnId::accepted(n)));
+    assert_eq!(ahead, [2, 0, 1], "who was served before has waited 35 s, who was not 40 s");
+    let given = |now| pick_changes(now, &peers, slots(2)).into_iter().filter(|(_, slot)| *slot == Slot::Turn);
+    assert_eq!(given(now + next_in - Duration::from_micros(1)).count(), 0);
+    assert_eq!(given(now + next_in).map(|(conn, _)| conn).collect::<Vec<_>>(), [ConnId::accepted(3)]);
+}

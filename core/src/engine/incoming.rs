@@ -33,6 +33,11 @@ impl Incoming {
         shared.unnamed = self.waiting.len();
     }
 
+    /// One of them.
+    pub(super) fn get(&self, conn: ConnId) -> Option<&Peer> {
+        self.waiting.get(&conn)
+    }
+
     pub(super) fn take(&mut self, shared: &mut Shared, conn: ConnId) -> Option<Peer> {
         let peer = self.waiting.remove(&conn);
         shared.unnamed = self.waiting.len();

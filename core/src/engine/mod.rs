@@ -3,6 +3,7 @@
 //! The engine decides which torrent an event is for; what the event means is the torrent's business.
 
 mod commands;
+mod explain;
 mod incoming;
 mod limits;
 mod look;

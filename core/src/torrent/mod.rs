@@ -3,12 +3,13 @@
 //! Each file beside this one is a part of the torrent's life: `check` (what is on disk), `checkpoint` (resume data), `links` (connections),
 //! `life` (states and commands), `parts` (bytes of files that are not selected), `readers` (who waits for bytes), `receive` (bytes in),
 //! `request` (what to ask for), `select` (what is wanted), `store` (blocks to disk, verdicts), `evidence` (who sent bad ones), `upload`
-//! (what to give), `limits` (how fast it goes), `tracking` (announces); `laws` (what holds between any two events).
+//! (what to give), `limits` (how fast it goes), `tracking` (announces); `laws` (what holds between any two events), `explain` (why it is not faster).
 //! Every method takes the time and what torrents share; none looks at a clock or at another torrent.
 
 mod check;
 mod checkpoint;
 mod evidence;
+mod explain;
 mod laws;
 mod life;
 mod limits;
@@ -27,6 +28,7 @@ mod upload;
 pub(crate) mod tests;
 
 pub(crate) use checkpoint::Step;
+pub(crate) use explain::why_not_live;
 pub(crate) use limits::Served;
 pub(crate) use shared::{Purpose, Shared};
 

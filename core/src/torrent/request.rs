@@ -55,9 +55,7 @@ impl Torrent {
         if self.state != TorrentState::Downloading {
             return;
         }
-        // No peer may hold so much of the pool that others cannot be asked.
-        let share = (shared.pool.capacity() / self.sources.max(1)).max(MIN_SHARE) as u32;
-        let share = share.min(self.window_under_limits(shared));
+        let share = self.share_of_pool(shared);
         loop {
             let Some(peer) = self.peers.get(&conn).filter(|peer| may_ask(peer)) else { return };
             // Who keeps us waiting first finishes what it has begun.
@@ -84,6 +82,12 @@ impl Torrent {
         if let Some(peer) = self.peers.get_mut(&conn) {
             shared.announce_tx(peer);
         }
+    }
+
+    /// How many requests one peer may have under way, however wide its window: none may hold so much of the pool that others cannot be asked.
+    pub(super) fn share_of_pool(&self, shared: &Shared) -> u32 {
+        let share = (shared.pool.capacity() / self.sources.max(1)).max(MIN_SHARE) as u32;
+        share.min(self.window_under_limits(shared))
     }
 
     fn pick_block(&mut self, now: Instant, conn: ConnId) -> Option<(PieceIndex, u32)> {

@@ -109,21 +109,12 @@ impl Torrent {
         count_slots(served.map(|peer| peer.up.per_second()).collect(), limit, shared.config.upload_slots)
     }
 
-    /// Gives the upload slots out.
-    pub(super) fn rechoke(&mut self, now: Instant, shared: &mut Shared) {
-        if !self.is_running() {
-            return;
-        }
-        let is_round = now.since(self.last_round) >= ROUND;
-        if is_round {
-            self.last_round = now;
-            self.upload_slots = self.count_slots(shared);
-        }
+    /// Its peers, as the choker sees them.
+    pub(super) fn chokees(&self, now: Instant) -> Vec<Chokee> {
         let served = self.peers.values().filter(|peer| !peer.am_choking()).count() as u64;
         let two_blocks_s = served * 2 * u64::from(BLOCK_LEN) / self.uploaded.per_second().max(1);
         let stalled_after = Duration::from_secs(two_blocks_s).clamp(STALLED_AFTER, LONGEST_STALL);
-        let peers: Vec<Chokee> = self
-            .peers
+        self.peers
             .values()
             .filter(|peer| peer.stage == Stage::Live)
             .map(|peer| Chokee {
@@ -139,7 +130,20 @@ impl Torrent {
                 was_served: peer.was_served,
                 earns: if peer.pipeline.is_snubbed() { 0 } else { peer.useful.per_second() },
             })
-            .collect();
+            .collect()
+    }
+
+    /// Gives the upload slots out.
+    pub(super) fn rechoke(&mut self, now: Instant, shared: &mut Shared) {
+        if !self.is_running() {
+            return;
+        }
+        let is_round = now.since(self.last_round) >= ROUND;
+        if is_round {
+            self.last_round = now;
+            self.upload_slots = self.count_slots(shared);
+        }
+        let peers = self.chokees(now);
         let is_leeching = self.state == TorrentState::Downloading;
         for (conn, slot) in pick_changes(now, &peers, Slots { count: self.upload_slots, is_round, is_leeching }) {
             let Some(peer) = self.peers.get_mut(&conn) else { continue };

@@ -1,8 +1,8 @@
 //! The command line: what can be asked for, and the manual that `--help` prints.
 
 use super::selection::FileList;
-use super::tracker;
 use super::values::{PortRange, peer, piece_length, speed, tracker_url};
+use super::{explain, tracker};
 use clap::builder::BoolValueParser;
 use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint};
 use sameseed_core::config::RateLimits;
@@ -83,6 +83,8 @@ pub(crate) enum Command {
     Create(CreateArgs),
     /// Compare files with their torrent; nothing is changed
     Verify(VerifyArgs),
+    /// Run a torrent for a while and say in plain words why it is not faster; takes the options of a download too
+    Explain(Box<explain::ExplainArgs>),
     /// Run a small HTTP and UDP tracker for a local network
     Tracker(tracker::TrackerArgs),
     /// Print the completions for a shell

@@ -4,6 +4,7 @@
 
 use super::args::RunArgs;
 use super::exit::{Exit, Failure};
+use super::explain::Silence;
 use super::hook::{Call, Hooks};
 use super::json::Which;
 use super::patience::Patience;
@@ -27,6 +28,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 struct Part {
     which: Which,
     patience: Patience,
+    silence: Silence,
     call: Call,
     /// It was complete once.
     complete: bool,
@@ -65,6 +67,7 @@ impl<'a> Run<'a> {
             let part = Part {
                 which: Which::from(&options.metainfo),
                 patience: Patience::new(&options.metainfo, args),
+                silence: Silence::default(),
                 call: Call::new(&options.metainfo, &args.dir, &options.priorities),
                 complete: false,
                 ended: false,
@@ -140,9 +143,17 @@ impl<'a> Run<'a> {
 
     async fn look(&mut self, now: Duration) -> Result<(), Failure> {
         let view = self.session.view().await.map_err(|_| session_ended())?;
+        let mut silent = BTreeMap::new();
+        for view in &view.torrents {
+            let part = self.parts.get_mut(&view.torrent).filter(|part| !part.ended);
+            if part.is_some_and(|part| part.silence.is_long(now, view)) {
+                let why = self.session.explain(view.torrent).await.map_err(|_| session_ended())?;
+                silent.extend(why.map(|why| (view.torrent, why)));
+            }
+        }
         let live = |torrent: &TorrentId| self.parts.get(torrent).filter(|part| !part.ended);
         let seen: Vec<_> = view.torrents.iter().filter_map(|view| Some((view, &live(&view.torrent)?.which))).collect();
-        self.teller.look(&seen, &view.torrents, self.tally());
+        self.teller.look(&seen, &view.torrents, self.tally(), &silent);
         for view in &view.torrents {
             let Some(part) = self.parts.get_mut(&view.torrent).filter(|part| !part.ended) else { continue };
             if let Err(failure) = part.patience.look(now, view) {

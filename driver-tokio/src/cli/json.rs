@@ -1,6 +1,6 @@
 //! What `--json` prints: one JSON object per line on standard output.
 //!
-//! Each object names its kind in `event`; the kinds and fields are those of [`Line`]. What is about a torrent ends with its `info_hash` and
+//! Each object names its kind in `event`; the kinds and fields are those of [`Line`], and of `explanation` (see `explain`). What is about a torrent ends with its `info_hash` and
 //! its `name`: there may be several. Fields may be added, never renamed. Units stand in the
 //! names: `_bytes`, `_s` (seconds), `_rate` (bytes per second). Text from outside is cleaned as it is for a terminal.
 

@@ -7,6 +7,7 @@ mod completions;
 mod config_file;
 mod create;
 mod exit;
+mod explain;
 mod follow;
 mod hashing;
 mod hook;
@@ -48,6 +49,7 @@ pub(crate) fn main() -> ExitCode {
         Some(Command::Info(args)) => info::info(args),
         Some(Command::Create(args)) => create::create(args),
         Some(Command::Verify(args)) => verify::verify(args),
+        Some(Command::Explain(args)) => log::start(&args.run.log).and_then(|()| explain::explain(args)),
         Some(Command::Tracker(args)) => log::start(&args.log).and_then(|()| tracker::tracker(args)),
         Some(Command::Completions(args)) => Ok(completions::completions(args)),
         None => {

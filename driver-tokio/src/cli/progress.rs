@@ -3,6 +3,7 @@
 //! Pure functions of [`TorrentView`]s; `teller` owns the output.
 
 use super::text;
+use sameseed_core::explain::Cause;
 use sameseed_core::view::{TorrentState, TorrentView};
 use std::time::Duration;
 use unicode_width::UnicodeWidthStr;
@@ -109,6 +110,12 @@ pub(crate) fn line(view: &TorrentView, columns: Option<usize>) -> String {
         return text::cut(&facts, columns);
     }
     format!("{}: {facts}", text::cut(&name, room))
+}
+
+/// Why nothing comes to a download, cut to `columns` when given.
+pub(crate) fn silent(name: &str, why: &Cause, columns: Option<usize>) -> String {
+    let line = text::clean(&format!("{name}: nothing comes: {why}"));
+    columns.map_or(line.clone(), |columns| text::cut(&line, columns))
 }
 
 /// `pieces`: count them too, where there is room.
@@ -257,6 +264,15 @@ pub(crate) mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_download_to_which_nothing_comes_says_why() {
+        let line = |columns| silent("a.iso", &Cause::PeersHaveNothing { peers: 2 }, columns);
+        let whole =
+            "a.iso: nothing comes: none of the 2 connected peers has any piece yet; somebody who has some must come";
+        assert_eq!(line(None), whole);
+        assert_eq!(line(Some(40)), "a.iso: nothing comes: none of the 2 con…");
     }
 
     #[test]

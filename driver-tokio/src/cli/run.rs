@@ -10,7 +10,9 @@ use super::teller::Teller;
 use super::values::PortRange;
 use super::{selection, signals, torrent_file};
 use driver_tokio::{AddTorrentOptions, FileDisk, Session, SessionConfig, StartError, TokioNet};
+use sameseed_core::id::FileIndex;
 use sameseed_core::metainfo::Metainfo;
+use sameseed_core::selection::Priority;
 use std::fs;
 use std::io;
 use std::num::NonZero;
@@ -50,15 +52,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<Exit, Failure> {
         let mut notices = session.notices();
         let mut teller = Teller::new(args);
         teller.started(&torrents, session.port());
-        let options = |metainfo: Metainfo| AddTorrentOptions {
-            peers: args.peers.clone(),
-            extra_trackers: args.trackers.clone(),
-            force_check: args.force_check,
-            priorities: priorities.clone(),
-            sequential: args.sequential,
-            ..AddTorrentOptions::new(metainfo, &args.dir)
-        };
-        let torrents = torrents.into_iter().map(options).collect();
+        let torrents = torrents.into_iter().map(|metainfo| options(args, metainfo, priorities.clone())).collect();
         let mut run = Run::begin(&session, torrents, args, &mut teller, &mut hooks).await?;
         let outcome = run.follow(&mut notices, &mut signal).await;
         signals::leave_soon(outcome.as_ref().map_or_else(|failure| failure.exit, |exit| *exit));
@@ -71,8 +65,20 @@ pub(crate) fn run(args: &RunArgs) -> Result<Exit, Failure> {
     })
 }
 
+/// A torrent as the command line wants it.
+pub(super) fn options(args: &RunArgs, metainfo: Metainfo, priorities: Vec<(FileIndex, Priority)>) -> AddTorrentOptions {
+    AddTorrentOptions {
+        peers: args.peers.clone(),
+        extra_trackers: args.trackers.clone(),
+        force_check: args.force_check,
+        priorities,
+        sequential: args.sequential,
+        ..AddTorrentOptions::new(metainfo, &args.dir)
+    }
+}
+
 /// A session on the first port that is free.
-async fn start(args: &RunArgs) -> Result<Session, Failure> {
+pub(super) async fn start(args: &RunArgs) -> Result<Session, Failure> {
     let range = args.listen_port.unwrap_or(DEFAULT_PORTS);
     // Who did not ask for a port gets any free one when the usual ones are taken.
     let last_resort = args.listen_port.is_none().then_some(0);

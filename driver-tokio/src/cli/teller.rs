@@ -5,10 +5,13 @@ use super::exit::{Exit, Failure};
 use super::json::{Line, Which};
 use super::output::{Redrawn, Stream};
 use super::progress::Tally;
-use super::{info, output, progress, text};
+use super::{explain, info, output, progress, text};
+use driver_tokio::Explained;
 use sameseed_core::action::Notice;
+use sameseed_core::id::TorrentId;
 use sameseed_core::metainfo::Metainfo;
 use sameseed_core::view::TorrentView;
+use std::collections::BTreeMap;
 
 /// How often progress is printed where it cannot be drawn over: every tenth look.
 const PRINT_EVERY_LOOKS: u64 = 10;
@@ -78,19 +81,41 @@ impl Teller {
         }
     }
 
-    /// Where all stands; `live` are those torrents that have not ended.
-    pub(crate) fn look(&mut self, live: &[(&TorrentView, &Which)], all: &[TorrentView], tally: Tally) {
+    /// Where all stands; `live` are those torrents that have not ended, `silent` those of them to which nothing comes, and why.
+    pub(crate) fn look(
+        &mut self,
+        live: &[(&TorrentView, &Which)],
+        all: &[TorrentView],
+        tally: Tally,
+        silent: &BTreeMap<TorrentId, Explained>,
+    ) {
         self.looks += 1;
+        let is_printed = self.looks.is_multiple_of(PRINT_EVERY_LOOKS);
         if self.json {
-            live.iter().for_each(|(view, which)| self.say(&Line::from(*view), Some(which)));
+            for (view, which) in live {
+                self.say(&Line::from(*view), Some(which));
+                if let Some(why) = silent.get(&view.torrent).filter(|_| is_printed) {
+                    output::line(&explain::json(why, which));
+                }
+            }
             return;
         }
+        let whys = |columns: Option<usize>| {
+            let told = live.iter().filter_map(|(view, which)| Some((which, silent.get(&view.torrent)?)));
+            let told =
+                told.filter_map(|(which, why)| Some(progress::silent(&which.name, why.explanation.top()?, columns)));
+            told.collect::<Vec<String>>()
+        };
         let live: Vec<&TorrentView> = live.iter().map(|(view, _)| *view).collect();
         if self.lines.is_terminal() {
-            let rows = self.lines.rows().clamp(1, DRAW_ROWS);
-            self.lines.draw(&progress::lines(&live, all, tally, rows, Some(self.lines.columns())));
-        } else if self.looks.is_multiple_of(PRINT_EVERY_LOOKS) {
+            let (rows, columns) = (self.lines.rows().clamp(1, DRAW_ROWS), Some(self.lines.columns()));
+            let mut lines = progress::lines(&live, all, tally, rows, columns);
+            let room = rows - lines.len().min(rows);
+            lines.extend(whys(columns).into_iter().take(room));
+            self.lines.draw(&lines);
+        } else if is_printed {
             progress::lines(&live, all, tally, PRINT_ROWS, None).iter().for_each(|line| output::line(line));
+            whys(None).iter().take(PRINT_ROWS).for_each(|line| output::line(line));
         }
     }
 

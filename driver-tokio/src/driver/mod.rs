@@ -380,6 +380,10 @@ impl<M: Machine, N: Net, D: Disk> Turn<'_, M, N, D> {
             Request::SetFilter(filter, reply) => shared.set_filter(filter, reply),
             Request::OpenReader(open) => shared.open_reader(open),
             Request::ReadFile(read) => shared.read_file(read),
+            Request::Explain(torrent, reply) => {
+                let now = shared.heart.clock.now();
+                let _ = reply.send(shared.heart.machine.explain(now, torrent));
+            }
             Request::Shutdown => {}
         }
     }

@@ -280,14 +280,7 @@ impl World {
         let sequential = self.rng.below(2) == 0;
         self.command(index, Command::SetSequential { torrent: TORRENT, sequential });
         let skips = files.iter().filter(|(_, priority)| *priority == Priority::Skip).map(|(file, _)| file.0).collect();
-        let host = self.host_mut(index);
-        host.set_skips(skips, content.layout());
-        host.books.reselected();
-        let unwanted = host.unwanted(content.layout());
-        host.wires.values_mut().for_each(|wire| wire.set_unwanted(unwanted.clone()));
-        let conns: Vec<_> = host.wires.keys().copied().collect();
-        host.touched.extend(conns);
-        self.command(index, Command::SetPriorities { torrent: TORRENT, files });
+        self.choose(index, skips, files);
     }
 
     /// A program that was told to stop has had its time.

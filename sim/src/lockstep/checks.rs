@@ -62,6 +62,7 @@ checks! {
     Starving "an interested peer is unchoked within a turn for each peer that waits with it",
     Silent "a paused torrent is silent: no peer, no dial, and no announce but the goodbye",
     Gone "a removed torrent is gone: no connection, operation or buffer of it, and no file if so wanted",
+    Explained "a torrent says why it receives no more, and each of its connections why it does not",
     Liveness "after healing every honest leecher has what it wants, or a piece exists nowhere reachable",
     Audit "in the end the files that are wanted equal the formula",
     Home "in the end every buffer, socket and operation is home",

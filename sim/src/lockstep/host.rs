@@ -11,6 +11,7 @@ use sameseed_core::action::TxBatch;
 use sameseed_core::config::Config;
 use sameseed_core::engine::Engine;
 use sameseed_core::event::{AddTorrent, Command, Event};
+use sameseed_core::explain::Explanation;
 use sameseed_core::id::{ConnId, FileIndex, OpId, PeerId, PieceIndex, TorrentId};
 use sameseed_core::layout::Layout;
 use sameseed_core::metainfo::Metainfo;
@@ -229,6 +230,20 @@ impl Host {
         peers
     }
 
+    /// Why its torrent is not faster, at this time of the world; `None` when it has none.
+    pub fn explain(&self, now: Instant) -> Option<Explanation> {
+        let mut explanation = self.engine.explain_torrent(now + self.skew, TORRENT)?;
+        if let Some(sabotage) = self.sabotage {
+            sabotage.explanation(&mut explanation);
+        }
+        Some(explanation)
+    }
+
+    /// Why a connection is not faster.
+    pub fn explain_peer(&self, now: Instant, conn: ConnId) -> Option<Explanation> {
+        self.engine.explain_peer(now + self.skew, conn)
+    }
+
     /// Whether it has everything, safe on the disk.
     pub fn is_seeding(&self) -> bool {
         let torrents = self.engine.view().torrents;
@@ -291,6 +306,7 @@ impl Host {
             self.check_counts(&view, layout),
             self.check_peers(&peers),
             self.check_hunger(now),
+            self.check_explained(now),
             self.check_files(),
         ];
         if let Some((check, detail)) = results.into_iter().find_map(Result::err) {
@@ -367,6 +383,20 @@ impl Host {
             let waits = wire.hungry_since().map(|since| now.since(since.max(self.calm_since)));
             if waits.is_some_and(|waits| waits > patience) {
                 return Err((Check::Starving, format!("{conn} waits for {waits:?}")));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_explained(&self, now: Instant) -> Result<(), Breach> {
+        let Some(explanation) = self.explain(now) else { return Ok(()) };
+        if explanation.top().is_none() || explanation.down.is_empty() {
+            return Err((Check::Explained, format!("{:?}", self.view())));
+        }
+        for (conn, _) in self.engine.connections(TORRENT) {
+            let explanation = self.explain_peer(now, conn).filter(|explanation| !explanation.down.is_empty());
+            if explanation.is_none() {
+                return Err((Check::Explained, format!("{conn} of {:?}", self.view())));
             }
         }
         Ok(())

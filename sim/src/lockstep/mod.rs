@@ -6,6 +6,7 @@ mod abuse;
 mod agenda;
 mod announces;
 mod books;
+mod by_hand;
 mod bytes;
 mod chaos;
 pub mod checks;

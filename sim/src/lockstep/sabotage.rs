@@ -6,6 +6,7 @@ use super::wire::{Knowledge, Wire};
 use crate::naive_wire::{NaiveMessage, encode};
 use sameseed_core::action::{Action, CloseReason, Fetch, Notice, Operation};
 use sameseed_core::event::{Command, Event, Outcome};
+use sameseed_core::explain::Explanation;
 use sameseed_core::fault::PeerFault;
 use sameseed_core::id::{ConnId, FileIndex, OpId};
 use sameseed_core::ledger::Ledger;
@@ -61,6 +62,7 @@ pub enum Sabotage {
     KeepsTheLiar,
     NeverUnchokes,
     NeverAsks,
+    ExplainsNothing,
     GrowsAFile,
     KeepsABuffer,
     SwallowsGoodbye,
@@ -229,6 +231,13 @@ impl Sabotage {
             PraisesJunk => peers.iter_mut().for_each(|peer| peer.useful_rate += 1),
             RatesJunk => peers.iter_mut().for_each(|peer| peer.down_rate += 1),
             _ => {}
+        }
+    }
+
+    /// What the engine says when it is asked why it is not faster.
+    pub(super) fn explanation(self, explanation: &mut Explanation) {
+        if self == ExplainsNothing {
+            explanation.down.clear();
         }
     }
 

@@ -285,6 +285,7 @@ impl World {
     fn settle(&mut self) {
         loop {
             self.engine.check_invariants();
+            self.check_explained();
             let mut idle = true;
             while let Some(action) = self.engine.poll_action() {
                 self.act(action);
@@ -318,6 +319,16 @@ impl World {
         }
         if let Some((at, kind)) = self.engine.poll_timeout() {
             assert!(at > self.now, "the timer {kind:?} spins at {at:?}, now {:?}", self.now);
+        }
+    }
+
+    /// Whoever asks why it is not faster gets an answer, whatever the state.
+    fn check_explained(&self) {
+        let explanation = self.engine.explain_torrent(self.now, TORRENT);
+        assert!(explanation.is_none_or(|why| !why.down.is_empty()), "a torrent says why: {:?}", self.engine.view());
+        for (conn, _) in self.engine.connections(TORRENT) {
+            let explanation = self.engine.explain_peer(self.now, conn);
+            assert!(explanation.is_some_and(|why| !why.down.is_empty()), "a connection says why");
         }
     }
 
