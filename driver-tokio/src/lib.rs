@@ -28,7 +28,7 @@
 //! | [`Session`] | everything together: [`builder`](Session::builder), [`add`](Session::add), limits, rules about peers, [`view`](Session::view), [`shutdown`](Session::shutdown) |
 //! | [`SessionBuilder`] | the settings of a start, with their defaults |
 //! | [`AddTorrentOptions`] | a torrent to add: from a file, from bytes or parsed; where it goes, and how it begins |
-//! | [`Torrent`] | a handle on one torrent: pause, select, limit, move, remove, look, wait, read |
+//! | [`Torrent`] | a handle on one torrent: pause, select, limit, move, remove, look, wait, read; [`explain`](Torrent::explain) says why it is not faster |
 //! | [`Events`] | what happens, as a stream: of a session or of one torrent |
 //! | [`FileReader`] | a file as `AsyncRead` and `AsyncSeek` while it is downloaded |
 //! | [`Home`], [`Storage`], [`MemoryStorage`] | where bytes stand: a folder, a folder that is never written to, memory, or a storage of your own |

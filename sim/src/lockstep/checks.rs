@@ -47,7 +47,7 @@ checks! {
     AfterClose "nothing is sent or asked on a connection that is closed",
     DoneOnce "each operation ends exactly once",
     Recount "what an engine keeps equals a recount: a piece has one state, a buffer one place, a request one reservation",
-    ClaimIsSafe "resume data claims only pieces that are right on stable storage",
+    ClaimIsSafe "resume data claims only pieces that are right on stable storage, and nobody is told sooner that a download is complete",
     HaveCount "the count of pieces and bytes equals what is on the disk",
     Counted "each byte of payload is counted once, received as well as sent",
     Useful "what was received and not wasted is what was verified since the check",

@@ -313,7 +313,7 @@ impl World {
                     self.push(Duration::from_millis(1), Later::Done { node: index, life, op, outcome });
                 }
             }
-            Action::Notify(notice) => self.notice(index, &notice),
+            Action::Notify(notice) => self.notice(index, &notice, late),
         }
     }
 
@@ -329,9 +329,18 @@ impl World {
         }
     }
 
-    fn notice(&mut self, index: NodeIndex, notice: &Notice) {
+    fn notice(&mut self, index: NodeIndex, notice: &Notice, late: bool) {
         if let Notice::Complete { downloaded, .. } = notice {
             self.host_mut(index).announces.completed(*downloaded);
+            let content = self.content.clone();
+            // Told late, it may be of what was wanted then; and what is only found complete was perhaps not written by us.
+            if let Some(piece) = self.host(index).first_unsafe(content.layout()).filter(|_| *downloaded && !late) {
+                broken(
+                    Check::ClaimIsSafe,
+                    index,
+                    &format!("it is told that the download is complete, and {piece:?} is not safe"),
+                );
+            }
         }
         if *notice == Notice::ShutDown
             && let Err((check, detail)) = self.host(index).judge_goodbye(self.now)

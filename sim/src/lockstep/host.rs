@@ -272,6 +272,15 @@ impl Host {
     }
 
     /// Whether it may say now that it has stopped.
+    /// The first piece of the files that it wants, and of no others, that is not right on stable storage.
+    pub(super) fn first_unsafe(&self, layout: &Layout) -> Option<PieceIndex> {
+        let is_all_wanted = |piece: &PieceIndex| {
+            layout.spans(*piece, 0, layout.len_of(*piece)).all(|span| !self.skips.contains(&span.file.0))
+        };
+        let mut wanted = (0..layout.piece_count()).map(PieceIndex).filter(is_all_wanted);
+        wanted.find(|piece| !self.disk.may_be_saved(*piece))
+    }
+
     /// What its torrent lacks of the whole.
     pub(super) fn lacks_bytes(&self, layout: &Layout) -> Option<u64> {
         let view = self.engine.view();
