@@ -39,7 +39,7 @@ pub enum Action {
         /// How many more.
         bytes: u64,
     },
-    /// Of what was allowed and not yet read, `bytes` fewer may be read; if less is left, nothing. What was read already stays read.
+    /// Of what was allowed `bytes` fewer may be read. Whoever has read more by then, because it drained late, has a debt that later grants pay first.
     RevokeRead {
         /// The connection.
         conn: ConnId,

@@ -29,7 +29,7 @@ const ROUNDS_PER_POLL: usize = 8;
 #[derive(Debug, Default)]
 pub(crate) struct Link {
     /// How many bytes may still be read.
-    pub(crate) credit: u64,
+    pub(crate) credit: i64,
     pub(crate) outgoing: Outgoing,
     /// Who it is, once it is connected.
     pub(crate) peer: Option<SocketAddr>,
@@ -164,7 +164,7 @@ fn poll_read<M: Machine, N: Net, D: Disk>(
     cx: &mut Context<'_>,
 ) -> Result<bool, LinkFault> {
     let Some(link) = shared.links.get_mut(&conn) else { return Ok(false) };
-    let room = usize::try_from(link.credit).unwrap_or(usize::MAX).min(shared.scratch.len());
+    let room = usize::try_from(link.credit.max(0)).unwrap_or(usize::MAX).min(shared.scratch.len());
     if room == 0 {
         return Ok(false);
     }
@@ -177,7 +177,7 @@ fn poll_read<M: Machine, N: Net, D: Disk>(
             if len == 0 {
                 return Err(LinkFault::Eof);
             }
-            link.credit -= len as u64;
+            link.credit -= len as i64;
             shared.heart.handle(Event::Received { conn, bytes: &mut shared.scratch[..len] });
             shared.drain(Some(conn));
             Ok(true)

@@ -247,7 +247,7 @@ impl<M: Machine, N: Net, D: Disk> Shared<M, N, D> {
             }
             Action::AllowRead { conn, bytes } => {
                 if let Some(link) = self.links.get_mut(&conn) {
-                    link.credit = link.credit.saturating_add(bytes);
+                    link.credit += bytes as i64;
                     if current != Some(conn) {
                         link.wake();
                     }
@@ -255,7 +255,7 @@ impl<M: Machine, N: Net, D: Disk> Shared<M, N, D> {
             }
             Action::RevokeRead { conn, bytes } => {
                 if let Some(link) = self.links.get_mut(&conn) {
-                    link.credit = link.credit.saturating_sub(bytes);
+                    link.credit -= bytes as i64;
                 }
             }
             Action::Place { torrent, piece, in_parts } => self.disk.place(torrent, piece, in_parts),

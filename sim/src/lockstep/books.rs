@@ -82,12 +82,6 @@ impl Books {
         self.sockets.insert(conn);
     }
 
-    /// A connection is gone without the client's doing, or a dial failed.
-    pub(super) fn gone(&mut self, conn: ConnId) {
-        self.sockets.remove(&conn);
-        self.accounts.remove(&conn);
-    }
-
     /// Connections and dials that the client should know of.
     pub(super) fn sockets(&self) -> &BTreeSet<ConnId> {
         &self.sockets
@@ -126,7 +120,7 @@ impl Books {
         self.accounts.entry(conn).or_default().moved[what] += bytes;
     }
 
-    /// The engine closed a connection.
+    /// A connection is gone, or a dial failed. What came since the engine was drained last it may or may not have counted: perhaps it had closed it before.
     pub(super) fn closed(&mut self, conn: ConnId) {
         self.sockets.remove(&conn);
         self.accounts.remove(&conn);

@@ -138,10 +138,10 @@ impl World {
             }
             Event::Command(Command::Recheck { .. }) => books.rechecked(),
             Event::Accepted { conn, .. } => books.opened(*conn),
-            Event::Dialed { conn, outcome: Err(_) } => books.gone(*conn),
+            Event::Dialed { conn, outcome: Err(_) } => books.closed(*conn),
             Event::Closed { conn, .. } | Event::ServeFailed { conn, .. } => {
                 wires.remove(conn);
-                books.gone(*conn);
+                books.closed(*conn);
             }
             _ => {}
         }
@@ -280,7 +280,7 @@ impl World {
             Action::AllowRead { conn, bytes } => match self.nodes[index].conns.get(&conn).copied() {
                 Some((link, side)) => {
                     let Some(ends) = self.links.get_mut(&link) else { return };
-                    ends[side].credit += bytes;
+                    ends[side].credit += bytes as i64;
                     if !ends[side].inbox.is_empty() {
                         self.push(Duration::ZERO, Later::Arrived { link, side, bytes: Bytes::default() });
                     }
@@ -291,7 +291,7 @@ impl World {
             Action::RevokeRead { conn, bytes } => match self.nodes[index].conns.get(&conn).copied() {
                 Some((link, side)) => {
                     let Some(ends) = self.links.get_mut(&link) else { return };
-                    ends[side].credit = ends[side].credit.saturating_sub(bytes);
+                    ends[side].credit -= bytes as i64;
                 }
                 None if late => {}
                 None => broken(Check::AfterClose, index, &format!("RevokeRead on {conn}")),

@@ -31,8 +31,8 @@ pub(super) struct End {
     /// Sent from here and not yet read there.
     pub under_way: usize,
     pub inbox: Bytes,
-    /// What may still be read here.
-    pub credit: u64,
+    /// What may still be read here; below zero when more was read than a late revocation leaves.
+    pub credit: i64,
     /// When the last bytes sent from here arrive.
     pub last_arrival: Instant,
     pub stalled_until: Instant,
@@ -256,13 +256,13 @@ impl World {
     pub(super) fn read_end(&mut self, id: LinkId, side: usize, short: bool) -> Option<(NodeIndex, ConnId, Bytes)> {
         let ends = self.links.get_mut(&id)?;
         let end = &mut ends[side];
-        let most = end.credit.min(end.inbox.len() as u64).min(64 * 1024);
+        let most = (end.credit.max(0) as u64).min(end.inbox.len() as u64).min(64 * 1024);
         if most == 0 || !end.open {
             return None;
         }
         let count = if short { 1 + self.rng.below(most) } else { most };
         let bytes = end.inbox.take(count as usize);
-        end.credit -= count;
+        end.credit -= count as i64;
         let (node, conn) = (end.node, end.conn);
         ends[1 - side].under_way -= count as usize;
         self.queue(id, 1 - side);

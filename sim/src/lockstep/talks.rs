@@ -45,7 +45,7 @@ impl World {
         if !talks.get(&conn).is_some_and(Talk::reads) {
             return;
         }
-        ends[side].credit = u64::MAX;
+        ends[side].credit = i64::MAX;
         while let Some((_, _, bytes)) = self.read_end(link, side, false) {
             let Kind::Hostile { talks, .. } = &mut self.nodes[node].kind else { return };
             let Some(talk) = talks.get_mut(&conn) else { return };
