@@ -2,19 +2,23 @@
 //!
 //! What has a safe meaning is downloaded bit for bit; what has none is refused in one line; nothing is ever written outside the folder or through a link.
 
+use serde_json::Value;
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tests::{
-    Deadline, OddFile, OddTorrent, Outcome, Rows, Run, Sample, ScriptedPeer, Stage, files_below, free_port, raw_bytes,
-    raw_dict, raw_int, raw_list,
+    Deadline, OddFile, OddTorrent, Outcome, Rows, Run, Sample, ScriptedPeer, Stage, files_below, free_port, noise,
+    raw_bytes, raw_dict, raw_int, raw_list,
 };
 
 const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
 /// A transfer of some KiB from a seeder that pauses for a moment, on a busy machine.
 const SOON_S: u64 = 10;
+/// How often a disk that refuses is tried again.
+const DISK_RETRY_S: u64 = 15;
 
 const USAGE: i32 = 2;
 const BAD_TORRENT: i32 = 3;
@@ -320,15 +324,15 @@ fn in_the_way(rows: &mut Rows) {
         run.expect_exit(DISK, SOON_S)?;
         one_line(&run)
     });
-    mounted(rows, "a_read_only_folder_ends_with_exit_code_5", "size=1m,ro", |stage, mount| {
+    mounted(rows, "a_read_only_folder_ends_with_exit_code_5", memory("size=1m,ro"), |stage, mount| {
         let sample = in_dir(stage, mount, 200 * KIB)?;
         let seeder = ScriptedPeer::honest(2, &sample)?;
         sample.download_from(stage, &[seeder.addr], &[])?.expect_exit(DISK, SOON_S)
     });
-    mounted(rows, "a_full_disk_ends_with_exit_code_5_and_keeps_what_is_there", "size=1m", |stage, mount| {
+    mounted(rows, "a_full_disk_ends_with_exit_code_5_and_keeps_what_is_there", memory("size=1m"), |stage, mount| {
         let mut sample = in_dir(stage, mount, 3000 * KIB)?;
         let seeder = ScriptedPeer::honest(2, &sample)?;
-        let mut run = sample.download_from(stage, &[seeder.addr], &[])?;
+        let mut run = sample.download_from(stage, &[seeder.addr], &["--disk-timeout", "2"])?;
         run.expect_exit(DISK, SOON_S)?;
         let kept = sample.torrent.pieces_in(&sample.tree, mount)?;
         if kept < 8 {
@@ -347,6 +351,47 @@ fn in_the_way(rows: &mut Rows) {
         let lacking = (sample.pieces() - kept) * 4;
         if fetched > lacking { Err(format!("{fetched} blocks fetched, {lacking} were lacking").into()) } else { Ok(()) }
     });
+    mounted(rows, "a_full_disk_is_waited_for_and_the_download_goes_on_by_itself", EXT4, |stage, mount| {
+        let fillers = (0..3).map(|n| mount.join(format!("filler-{n}"))).collect::<Vec<_>>();
+        for filler in &fillers {
+            fs::write(filler, noise(7, MIB))?;
+        }
+        let free_kib = free_kib(mount)?;
+        // With the last filler gone there is just room for it.
+        let sample = in_dir(stage, mount, (free_kib + 2 * 1024 + 512) * KIB)?;
+        let seeder = ScriptedPeer::honest(2, &sample)?;
+        let mut run = sample.download_from(stage, &[seeder.addr], &[])?;
+        let mut lacking = u64::MAX;
+        for filler in &fillers {
+            let full_again = |run: &mut Run| -> Outcome<Option<u64>> {
+                run.check_alive()?;
+                let output = run.output()?;
+                let mut lines = output.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+                let Some(last) = lines.rfind(|line| line["event"] == "status") else { return Ok(None) };
+                let left = last["left_bytes"].as_u64().filter(|left| *left < lacking);
+                Ok(left.filter(|_| last["state"] == "troubled"))
+            };
+            lacking = Deadline::in_s(2 * DISK_RETRY_S + SOON_S)
+                .wait_for("the disk is full again", || full_again(&mut run))?;
+            fs::remove_file(filler)?;
+        }
+        run.expect_exit(0, 2 * DISK_RETRY_S + SOON_S)?;
+        sample.check_data()?;
+        // What was verified is never fetched again.
+        let verified = run.output()?.matches("\"piece_verified\"").count();
+        if verified != sample.pieces() {
+            Err(format!("{verified} of {} verified", sample.pieces()).into())
+        } else {
+            Ok(())
+        }
+    });
+}
+
+/// What programs may still write there.
+fn free_kib(dir: &Path) -> Outcome<usize> {
+    let output = Command::new("df").args(["--output=avail", "--block-size=1K"]).arg(dir).output()?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    Ok(said.lines().last().unwrap_or_default().trim().parse()?)
 }
 
 /// A sample whose download folder is `dir`.
@@ -355,31 +400,60 @@ fn in_dir(stage: &Stage, dir: &Path, len_bytes: usize) -> Outcome<Sample> {
     Ok(Sample { dir: dir.to_path_buf(), ..Sample::new(stage, len_bytes, 64 * KIB, &nowhere)? })
 }
 
-/// A row on a file system of its own; ignored where none can be mounted.
-fn mounted(rows: &mut Rows, name: &str, options: &'static str, play: fn(&Stage, &Path) -> Outcome) {
-    let probe = Stage::run("mount_probe", 10, |stage| Mount::new(&stage.folder("mount")?, "size=1m").map(drop));
+/// A file system of a test's own.
+#[derive(Clone, Copy)]
+enum FileSystem {
+    /// In memory, with these options.
+    Memory(&'static str),
+    /// ext4 in an image of so many MiB.
+    Ext4(u64),
+}
+
+const EXT4: FileSystem = FileSystem::Ext4(16);
+
+fn memory(options: &'static str) -> FileSystem {
+    FileSystem::Memory(options)
+}
+
+/// A row on a file system of its own; ignored where it cannot be mounted.
+fn mounted(rows: &mut Rows, name: &str, system: FileSystem, play: fn(&Stage, &Path) -> Outcome) {
+    let probe = Stage::run("mount_probe", 10, |stage| Mount::new(stage, system).map(drop));
     if probe.is_err() {
-        return rows.ignore(name, "nothing can be mounted here (not root)");
+        return rows.ignore(name, "it cannot be mounted here (not root, or no loop device)");
     }
     rows.add(name, move |stage| {
-        let mount = Mount::new(&stage.folder("mount")?, options)?;
+        let mount = Mount::new(stage, system)?;
         play(stage, &mount.at)
     });
 }
 
-/// A file system in memory, unmounted on drop.
+/// A mounted file system, unmounted on drop.
 struct Mount {
     at: PathBuf,
 }
 
 impl Mount {
-    fn new(at: &Path, options: &str) -> Outcome<Mount> {
-        let output = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(at).output()?;
-        if !output.status.success() {
-            return Err(String::from_utf8_lossy(&output.stderr).into());
+    fn new(stage: &Stage, system: FileSystem) -> Outcome<Mount> {
+        let at = stage.folder("mount")?;
+        let mut command = Command::new("mount");
+        match system {
+            FileSystem::Memory(options) => _ = command.args(["-t", "tmpfs", "-o", options, "tmpfs"]),
+            FileSystem::Ext4(mib) => {
+                let image = stage.path("image");
+                fs::File::create(&image)?.set_len(mib << 20)?;
+                said(Command::new("mkfs.ext4").args(["-q", "-m", "0", "-O", "^has_journal"]).arg(&image))?;
+                command.args(["-o", "loop"]).arg(&image);
+            }
         }
-        Ok(Mount { at: at.to_path_buf() })
+        said(command.arg(&at))?;
+        Ok(Mount { at })
     }
+}
+
+/// Runs it; what it complains of is the error.
+fn said(command: &mut Command) -> Outcome {
+    let output = command.output()?;
+    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into()) }
 }
 
 impl Drop for Mount {

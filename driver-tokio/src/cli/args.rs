@@ -19,7 +19,7 @@ Exit codes (of several torrents, the code of the first that failed):
   2  usage: an unknown option or key, a torrent named twice, a port or address that cannot be used
   3  a torrent file cannot be read or makes no sense: then nothing begins
   4  nobody to download from, or nothing came for as long as --stop-timeout says
-  5  the disk is full or refuses
+  5  the disk is full or refuses, at the start or for as long as --disk-timeout says
   6  hash: data is missing or differs from the torrent (verify)
   7  interrupted before the download was complete
 
@@ -145,6 +145,12 @@ pub(crate) struct RunArgs {
     /// Give up (exit code 4) when nothing was received for so long, whoever is there; 0 waits for ever [default: 0]
     #[arg(long, alias = "bt-stop-timeout", value_name = "SECONDS", default_value = "0", hide_default_value = true)]
     pub(crate) stop_timeout: u64,
+    /// Give up (exit code 5) when the disk is full or has refused for so long; 0 gives up at once [default: 40]
+    ///
+    /// Meanwhile what is there is uploaded and the disk is tried again every 15 seconds; the download goes on by itself when there is
+    /// room. What refuses before anything was written, unless it is full, is given up at once. A torrent that is complete waits for ever.
+    #[arg(long, value_name = "SECONDS", default_value = "40", hide_default_value = true)]
+    pub(crate) disk_timeout: u64,
     /// Run this program for each torrent that is complete and safe on the disk
     ///
     /// One program, without arguments of its own and without a shell; see below.

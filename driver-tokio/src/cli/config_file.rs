@@ -188,7 +188,7 @@ mod tests {
             "bind" => ("\"127.0.0.1\"", "127"),
             "peer" => ("[\"127.0.0.1:1\", \"[::1]:2\"]", "[1]"),
             "tracker" => ("\"udp://t:1\"", "[[\"udp://t:1\"]]"),
-            "peer-timeout" | "stop-timeout" => ("60", "1.5"),
+            "peer-timeout" | "stop-timeout" | "disk-timeout" => ("60", "1.5"),
             "max-download-limit" | "max-upload-limit" => ("\"500K\"", "true"),
             "max-overall-download-limit" | "max-overall-upload-limit" => ("1_000_000", "-1"),
             "log-level" => ("\"info\"", "\"loud\""),

@@ -128,11 +128,13 @@ impl<'a> Run<'a> {
                 }
             }
             Notice::Checked { .. } => part.patience.checked(),
+            Notice::PieceVerified { .. } => part.patience.written(),
             Notice::TrackerFailed { url, reason, .. } => part.patience.tracker_failed(format!("{url}: {reason}")),
-            Notice::DiskTrouble { fault, .. } => {
-                let what = format!("{fault}; what is complete is kept; the same command goes on from there");
-                self.end(torrent, Err(Failure::new(Exit::Disk, what))).await;
-            }
+            Notice::DiskTrouble { fault, .. } => match part.patience.refused(fault, part.complete) {
+                Err(failure) => self.end(torrent, Err(failure)).await,
+                Ok(true) => self.teller.refused(&part.which, fault),
+                Ok(false) => (),
+            },
             Notice::Refused { why, .. } => {
                 let what = format!("{}: {why}", part.which.name);
                 self.end(torrent, Err(Failure::new(Exit::Other, what))).await;

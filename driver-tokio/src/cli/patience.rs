@@ -1,10 +1,11 @@
-//! When to give a torrent up: nobody is there (`--peer-timeout`), or nothing comes (`--stop-timeout`). Exit code 4.
+//! When to give a torrent up: nobody is there (`--peer-timeout`), nothing comes (`--stop-timeout`): exit code 4. Or the disk refuses (`--disk-timeout`): exit code 5.
 //!
 //! A pure function of what is seen and of the time since the start.
 
 use super::args::RunArgs;
 use super::exit::{Exit, Failure};
 use super::text::{clean, count, time};
+use sameseed_core::fault::{DiskFault, DiskFaultKind};
 use sameseed_core::metainfo::Metainfo;
 use sameseed_core::view::{TorrentState, TorrentView};
 use std::time::Duration;
@@ -21,6 +22,14 @@ pub(crate) struct Patience {
     peer_timeout: Option<Duration>,
     /// `--stop-timeout`, when there is one.
     stop_timeout: Option<Duration>,
+    /// `--disk-timeout`.
+    disk_timeout: Duration,
+    /// The disk refused, and nothing was written since: when that was first seen, and what was lacking then.
+    refused_since: Option<(Duration, u64)>,
+    /// What it said.
+    refusal: Option<DiskFault>,
+    /// Something was written.
+    disk_works: bool,
     /// The check of what is there has ended.
     checked: bool,
     /// A peer was there once.
@@ -44,6 +53,10 @@ impl Patience {
                 || args.peer_timeout.is_some(),
             peer_timeout: args.peer_timeout.map(Duration::from_secs),
             stop_timeout: Some(args.stop_timeout).filter(|limit_s| *limit_s > 0).map(Duration::from_secs),
+            disk_timeout: Duration::from_secs(args.disk_timeout),
+            refused_since: None,
+            refusal: None,
+            disk_works: false,
             checked: false,
             found: false,
             alone_since: None,
@@ -62,8 +75,24 @@ impl Patience {
         self.last_failure = Some(what);
     }
 
+    /// A piece was written.
+    pub(crate) fn written(&mut self) {
+        self.disk_works = true;
+    }
+
+    /// The disk refused: an error when there is no use in waiting; else whether this is news.
+    ///
+    /// What refuses before anything worked, such as a folder that may not be written, does not pass by itself; a full disk may.
+    pub(crate) fn refused(&mut self, fault: &DiskFault, is_complete: bool) -> Result<bool, Failure> {
+        let passes = self.checked && (self.disk_works || fault.kind == DiskFaultKind::Full);
+        let ends = !is_complete && (!passes || self.disk_timeout.is_zero());
+        let before = self.refusal.replace(fault.clone());
+        if ends { Err(refusal(fault, "")) } else { Ok(before.as_ref() != Some(fault)) }
+    }
+
     /// What is seen at `now` (since the start): an error when it lasts too long.
     pub(crate) fn look(&mut self, now: Duration, view: &TorrentView) -> Result<(), Failure> {
+        self.disk(now, view)?;
         if view.state != TorrentState::Downloading || !self.checked {
             self.idle_since = None;
             return Ok(());
@@ -94,6 +123,21 @@ impl Patience {
         Ok(())
     }
 
+    /// Between two tries there is no trouble for a moment, so only what is written ends it.
+    fn disk(&mut self, now: Duration, view: &TorrentView) -> Result<(), Failure> {
+        let is_over = |(_, left): (Duration, u64)| view.left_bytes < left || view.left_bytes == 0;
+        if self.refused_since.is_some_and(is_over) {
+            (self.refused_since, self.refusal) = (None, None);
+        }
+        let Some(fault) = &self.refusal else { return Ok(()) };
+        let (since, _) = *self.refused_since.get_or_insert((now, view.left_bytes));
+        let waited = now.saturating_sub(since);
+        if waited < self.disk_timeout {
+            return Ok(());
+        }
+        Err(refusal(fault, &format!(", for {} now", time(waited))))
+    }
+
     /// How long no peer was there.
     fn alone(&mut self, now: Duration, view: &TorrentView) -> Option<Duration> {
         if view.peers > 0 {
@@ -114,6 +158,11 @@ impl Patience {
             }
         }
     }
+}
+
+fn refusal(fault: &DiskFault, how_long: &str) -> Failure {
+    let what = format!("{fault}{how_long}; what is complete is kept; the same command goes on from there");
+    Failure::new(Exit::Disk, what)
 }
 
 #[cfg(test)]
@@ -159,6 +208,45 @@ mod tests {
             let state = if second % 3 == 2 { TorrentState::Moving } else { TorrentState::Downloading };
             patience.look(Duration::from_secs(second), &TorrentView { state, ..some_view() }).unwrap();
         }
+    }
+
+    #[test]
+    fn a_disk_that_refuses_is_waited_for_and_given_up_after_its_time() {
+        let fault = DiskFault { kind: DiskFaultKind::Full, path: "a".into(), detail: "no space left on device".into() };
+        // What is lacking, second by second; the disk refuses in second 2 and again every third.
+        let given_up = |args: &str, lacking: &[u64]| {
+            let mut patience = patience(args);
+            lacking.iter().zip(0u64..).find_map(|(left_bytes, second)| {
+                let refused = if second % 3 == 2 { patience.refused(&fault, *left_bytes == 0) } else { Ok(false) };
+                let view = TorrentView { left_bytes: *left_bytes, ..some_view() };
+                let seen = refused.and_then(|_| patience.look(Duration::from_secs(second), &view));
+                seen.err().map(|failure| (second, failure.exit, failure.message))
+            })
+        };
+        let (second, exit, what) = given_up("--disk-timeout 4", &[9; 20]).unwrap();
+        assert!(
+            (second, exit) == (6, Exit::Disk) && what.contains("(no space left on device), for 4s now;"),
+            "{second} {what}"
+        );
+        // Something was written in second 4.
+        assert_eq!(given_up("--disk-timeout 4", &[9, 9, 9, 9, 8, 8, 8, 8, 8, 8, 8]).unwrap().0, 9);
+        assert_eq!(given_up("--disk-timeout 0", &[9; 20]).unwrap().0, 2);
+        assert_eq!(given_up("", &[9; 60]).unwrap().0, 42);
+        // What is complete waits.
+        assert_eq!(given_up("--disk-timeout 4", &[0; 60]), None);
+    }
+
+    #[test]
+    fn what_refuses_at_the_start_is_given_up_at_once() {
+        let fault = DiskFault { kind: DiskFaultKind::Denied, path: "a".into(), detail: "read-only".into() };
+        let mut patience = patience("");
+        patience.checked = false;
+        assert_eq!(patience.refused(&fault, false).unwrap_err().exit, Exit::Disk);
+        patience.checked();
+        assert_eq!(patience.refused(&fault, false).unwrap_err().exit, Exit::Disk);
+        // Later it is waited for, and told once.
+        patience.written();
+        assert_eq!([(); 2].map(|()| patience.refused(&fault, false).unwrap()), [false, false]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::progress::Tally;
 use super::{explain, info, output, progress, text};
 use driver_tokio::Explained;
 use sameseed_core::action::Notice;
+use sameseed_core::fault::DiskFault;
 use sameseed_core::id::TorrentId;
 use sameseed_core::metainfo::Metainfo;
 use sameseed_core::view::TorrentView;
@@ -123,6 +124,15 @@ impl Teller {
     pub(crate) fn stopping(&mut self) {
         if !self.json {
             self.lines.draw(&[text::cut("saying goodbye; Ctrl-C again leaves at once", self.lines.columns())]);
+        }
+    }
+
+    /// The disk refuses, and is waited for.
+    pub(crate) fn refused(&mut self, which: &Which, fault: &DiskFault) {
+        if !self.json {
+            self.lines.clear();
+            let what = text::clean(&fault.to_string());
+            output::error_line(&format!("sameseed: {}: {what}; it goes on when the disk takes it again", which.name));
         }
     }
 
