@@ -125,14 +125,18 @@ impl Patience {
 
     /// Between two tries there is no trouble for a moment, so only what is written ends it.
     fn disk(&mut self, now: Duration, view: &TorrentView) -> Result<(), Failure> {
-        let is_over = |(_, left): (Duration, u64)| view.left_bytes < left || view.left_bytes == 0;
+        if view.left_bytes == 0 {
+            return Ok(());
+        }
+        let is_over = |(_, left): (Duration, u64)| view.left_bytes < left;
         if self.refused_since.is_some_and(is_over) {
             (self.refused_since, self.refusal) = (None, None);
         }
         let Some(fault) = &self.refusal else { return Ok(()) };
         let (since, _) = *self.refused_since.get_or_insert((now, view.left_bytes));
         let waited = now.saturating_sub(since);
-        if waited < self.disk_timeout {
+        // A disk that works again, while nobody sends anything to write, is no reason to leave.
+        if waited < self.disk_timeout || view.trouble.is_none() {
             return Ok(());
         }
         Err(refusal(fault, &format!(", for {} now", time(waited))))
@@ -218,7 +222,8 @@ mod tests {
             let mut patience = patience(args);
             lacking.iter().zip(0u64..).find_map(|(left_bytes, second)| {
                 let refused = if second % 3 == 2 { patience.refused(&fault, *left_bytes == 0) } else { Ok(false) };
-                let view = TorrentView { left_bytes: *left_bytes, ..some_view() };
+                let trouble = Some(fault.clone()).filter(|_| second < 50);
+                let view = TorrentView { left_bytes: *left_bytes, trouble, ..some_view() };
                 let seen = refused.and_then(|_| patience.look(Duration::from_secs(second), &view));
                 seen.err().map(|failure| (second, failure.exit, failure.message))
             })
@@ -234,6 +239,9 @@ mod tests {
         assert_eq!(given_up("", &[9; 60]).unwrap().0, 42);
         // What is complete waits.
         assert_eq!(given_up("--disk-timeout 4", &[0; 60]), None);
+        assert_eq!(given_up("--disk-timeout 0", &[0; 60]), None);
+        // Nor is one given up whose disk works again.
+        assert_eq!(given_up("--disk-timeout 55", &[9; 120]), None);
     }
 
     #[test]
