@@ -281,7 +281,11 @@ impl Engine {
                 }
                 // Shared out after each event.
                 TimerKind::Limits => {}
-                TimerKind::Shutdown => self.declare_stopped(),
+                TimerKind::Shutdown => {
+                    // Who has just gone is still told of; afterwards nothing is.
+                    self.finish_removals();
+                    self.declare_stopped();
+                }
             }
         }
     }

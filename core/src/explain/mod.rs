@@ -248,6 +248,13 @@ pub enum Cause {
         /// How many.
         peers: u32,
     },
+    /// Who was asked has refused, or gone; others are asked when peers are looked at next.
+    AskedNext {
+        /// Pieces that they have and that nobody is asked for.
+        pieces: u32,
+        /// Until then.
+        next_in: Duration,
+    },
     /// A limit of rate holds back what is received.
     DownLimit {
         /// Whose limit it is.

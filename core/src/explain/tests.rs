@@ -86,6 +86,7 @@ fn all() -> Vec<Cause> {
             Cause::LastBlocks { requests: n, peers: n, waited: s(12) },
             Cause::AnswersAwaited { requests: n, peers: n, waited: s(300_000) },
             Cause::GivenUpArriving { peers: n },
+            Cause::AskedNext { pieces: n, next_in: s(1) },
             Cause::DownLimit { whose: Whose::Torrent, bytes_per_s, waiting: n - 1 },
             Cause::Receiving { peers: n, bytes_per_s: bytes_per_s * 1000 },
             Cause::NobodyInterested { peers: n },
@@ -118,7 +119,7 @@ fn each_kind_of_cause_has_a_name_of_its_own() {
     let all = all();
     let kinds: BTreeSet<_> = all.iter().map(kind).collect();
     let names: BTreeSet<_> = all.iter().map(Cause::name).collect();
-    assert_eq!((kinds.len(), names.len()), (49, 49));
+    assert_eq!((kinds.len(), names.len()), (50, 50));
 }
 
 #[test]

@@ -40,6 +40,7 @@ impl Cause {
             Cause::LastBlocks { .. } => "last_blocks",
             Cause::AnswersAwaited { .. } => "answers_awaited",
             Cause::GivenUpArriving { .. } => "given_up_arriving",
+            Cause::AskedNext { .. } => "asked_next",
             Cause::DownLimit { .. } => "down_limit",
             Cause::Receiving { .. } => "receiving",
             Cause::NobodyInterested { .. } => "nobody_interested",
@@ -224,6 +225,10 @@ impl fmt::Display for Cause {
                     "{} {is} still sending what was given up as too late; the rest is asked for after it",
                     N(*peers, "peer")
                 )
+            }
+            Cause::AskedNext { pieces, next_in } => {
+                write!(f, "who was asked for {} has refused, or gone; others are asked ", N(*pieces, "piece"))?;
+                write!(f, "{}", In(*next_in))
             }
             Cause::DownLimit { whose, bytes_per_s, waiting } => {
                 write!(

@@ -235,6 +235,7 @@ impl Torrent {
 
     /// A connection is gone: it waits for nothing, what it did not use goes to others, and what was said to it has been said.
     pub(super) fn leave_lines(&mut self, shared: &mut Shared, peer: &Peer) {
+        self.lines.up.bucket.refill(peer.last_sent);
         self.lines.up.bucket.take(peer.control_bytes);
         self.lines.down.turns.leave(peer.conn);
         self.lines.up.turns.leave(peer.conn);

@@ -17,7 +17,7 @@ enum Event {
 }
 
 /// What is judged of an announce.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Announce {
     event: Event,
     left: u64,
@@ -58,6 +58,8 @@ pub(super) struct Announces {
     under_way: BTreeMap<OpId, usize>,
     /// Trackers that have answered, and have not been told since that it stops.
     greeted: BTreeSet<usize>,
+    /// What a tracker has redirected, and is to be said again as it was.
+    redirected: Option<Announce>,
     /// The torrent was paused, removed or is checked again, and has not begun anew.
     rests: bool,
 }
@@ -68,9 +70,10 @@ impl Announces {
     /// # Errors
     /// When it is not true.
     pub(super) fn sent(&mut self, tracker: usize, announce: Announce, lacks_bytes: Option<u64>) -> Result<(), Breach> {
-        self.rests &= announce.event != Event::Started;
-        // How much is left may be an old tale, where a redirect repeats what was said. But who lacks something has never lacked nothing.
-        let is_true = announce.left > 0 || self.rests || lacks_bytes.is_none_or(|lacks| lacks == 0);
+        // A redirect repeats what was true when it was said first: before the torrent began to be checked again, perhaps.
+        let repeats = self.redirected.take_if(|redirected| *redirected == announce).is_some();
+        self.rests &= announce.event != Event::Started || repeats;
+        let is_true = announce.left > 0 || self.rests || repeats || lacks_bytes.is_none_or(|lacks| lacks == 0);
         if !is_true || (announce.event == Event::Completed && !self.has_completed) {
             let detail = format!("{announce:?} to tracker {tracker}, and {lacks_bytes:?} bytes are lacking");
             return Err((Check::Announced, detail));
@@ -86,6 +89,11 @@ impl Announces {
         if announce.is_some_and(|announce| announce.event != Event::Stopped) {
             self.under_way.insert(op, tracker);
         }
+    }
+
+    /// A tracker sent the client elsewhere.
+    pub(super) fn redirected(&mut self, location: &str) {
+        self.redirected = Announce::of_target(location);
     }
 
     /// An answer came, or none; `well`: it is the tracker's.

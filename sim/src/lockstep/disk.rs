@@ -441,8 +441,8 @@ impl Disk {
         if crash != Crash::Kept {
             let before = std::mem::replace(&mut self.now, self.synced.clone());
             // Of a file's mtime the last or the one before the last sync is left.
-            for (now, before) in self.now.mtimes.iter_mut().zip(before.mtimes) {
-                *now = if rng.below(2) == 0 { before } else { *now };
+            for (now, before) in self.now.mtimes.iter_mut().zip(&before.mtimes) {
+                *now = if rng.below(2) == 0 { *before } else { *now };
             }
             for (at, len, bytes) in std::mem::take(&mut self.journal) {
                 let data = bytes.unwrap_or_else(|| self.content.range(at, len).to_vec());
@@ -460,6 +460,10 @@ impl Disk {
                     }
                     from = to;
                 }
+            }
+            // A write that went astray makes no file, neither now nor when the medium is looked at again.
+            for (now, before) in self.now.lens.iter_mut().zip(before.lens) {
+                *now = now.filter(|_| before.is_some());
             }
         }
         self.parts.crash(crash != Crash::Kept, rng);

@@ -400,7 +400,9 @@ impl Host {
     fn check_explained(&self, now: Instant) -> Result<(), Breach> {
         let Some(explanation) = self.explain(now) else { return Ok(()) };
         if explanation.top().is_none() || explanation.down.is_empty() {
-            return Err((Check::Explained, format!("{:?}", self.view())));
+            let conns = self.engine.connections(TORRENT).into_iter();
+            let peers: Vec<_> = conns.map(|(conn, _)| (conn, self.explain_peer(now, conn))).collect();
+            return Err((Check::Explained, format!("{:?}; {peers:?}", self.view())));
         }
         for (conn, _) in self.engine.connections(TORRENT) {
             let explanation = self.explain_peer(now, conn).filter(|explanation| !explanation.down.is_empty());

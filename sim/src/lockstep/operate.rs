@@ -95,6 +95,9 @@ impl World {
         // It may have been called off by what the engine has decided and not yet said.
         let heard = !self.host(index).undrained && matches!(outcome, Outcome::Fetch(Ok(_)));
         self.host_mut(index).announces.done(op, heard);
+        if let Outcome::Fetch(Ok(FetchReply { location: Some(location), .. })) = &outcome {
+            self.host_mut(index).announces.redirected(location);
+        }
         self.host_mut(index).writes.remove(&op);
         if self.host(index).said_shut_down {
             self.faults.count(Fault::StaleDone);

@@ -393,6 +393,7 @@ impl Wire {
         if !self.wants(piece) && !late && !self.asks_wait {
             return Err((Check::Unwanted, format!("{range:?}")));
         }
+        self.ever_asked.insert(range);
         if self.refused.remove(&range) && late {
             // Which came first, the request or its reject, is not known here.
             self.doubtful.insert(range);
@@ -405,7 +406,6 @@ impl Wire {
         if self.asked.len() > MAX_ASKED {
             return Err((Check::Limits, format!("{} requests under way", self.asked.len())));
         }
-        self.ever_asked.insert(range);
         *self.open_asks.entry(range).or_default() += 1;
         self.new_asks.push(range);
         Ok(())

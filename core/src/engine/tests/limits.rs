@@ -168,3 +168,18 @@ fn what_was_said_to_a_peer_that_is_gone_counts_too() {
     assert!(sent(&world, conn) < 7_000, "{} bytes", sent(&world, conn));
     world.audit();
 }
+
+#[test]
+fn what_was_said_to_a_peer_that_went_at_once_is_not_paid_from_before() {
+    let mut world = World::new(2, 16 * BLOCK_LEN, true, config());
+    set(&mut world, false, 0, 14_000);
+    let flood = world.accept(1);
+    world.shake(flood, 1, true);
+    world.say_bits(flood, |_| false);
+    world.pass(Duration::from_millis(2900));
+    (0..500).for_each(|_| world.say(flood, &Message::Request(block(0, 0))));
+    world.drop_link(flood);
+    let conn = taker(&mut world, 2, 4);
+    assert!(sent(&world, conn) < 9_000, "{} bytes", sent(&world, conn));
+    world.audit();
+}

@@ -172,3 +172,19 @@ fn a_jump_of_an_hour_closes_what_was_silent_and_spins_nothing() {
     assert_eq!(world.pool(), (0, 0));
     world.audit();
 }
+
+#[test]
+fn who_is_gone_when_the_time_for_goodbyes_is_over_is_told_of_before_the_end() {
+    let mut world = World::tracked(config(), vec!["http://1.2.3.4/announce"]);
+    world.answer_fetch(b"d8:intervali1800e5:peers0:e".to_vec());
+    world.handle(Event::Command(Command::Remove { torrent: TORRENT, delete_data: false }));
+    world.run_disk();
+    world.handle(Event::Command(Command::Shutdown));
+    // A timer that is late finds both times over.
+    world.now = world.now + Duration::from_secs(600);
+    world.handle(Event::Tick);
+    assert_eq!(
+        world.notices[world.notices.len() - 2..],
+        [Notice::Removed { torrent: TORRENT, fault: None }, Notice::ShutDown]
+    );
+}

@@ -10,7 +10,7 @@ mod sources;
 pub(crate) use peer::why_not_live;
 
 use super::request::may_ask;
-use super::{Shared, Torrent};
+use super::{Shared, TICK, Torrent};
 use crate::explain::{Cause, Explanation, PieceList, Whose};
 use crate::id::PieceIndex;
 use crate::peer::{Peer, Stage};
@@ -166,6 +166,9 @@ impl Torrent {
             }
             () if requests > 0 => causes.push(Cause::AnswersAwaited { requests, peers, waited }),
             () if crowd.late > 0 => causes.push(Cause::GivenUpArriving { peers: crowd.late }),
+            () if lacking.unasked > 0 && shared.pool.free() > 0 => {
+                causes.push(self.asked_next(now, lacking.unasked));
+            }
             () => {}
         }
         causes.extend(after);
@@ -179,6 +182,11 @@ impl Torrent {
             causes.push(Cause::Choked { choking: crowd.choking, of: crowd.useful });
         }
         causes
+    }
+
+    /// What came back is asked of others at the next tick.
+    fn asked_next(&self, now: Instant, pieces: u32) -> Cause {
+        Cause::AskedNext { pieces, next_in: (self.last_tick + TICK).since(now) }
     }
 
     fn count_crowd(&self) -> Crowd {

@@ -48,8 +48,21 @@ impl Torrent {
             () if requests > 0 => {
                 self.window_full(shared, peer, requests).unwrap_or(Cause::Receiving { peers: 1, bytes_per_s: rate })
             }
-            () => self.buffers_full(shared).unwrap_or(Cause::AskedElsewhere { pieces: peer.wanted }),
+            () => self.buffers_full(shared).unwrap_or_else(|| match self.count_unasked_of(peer) {
+                0 => Cause::AskedElsewhere { pieces: peer.wanted },
+                pieces => self.asked_next(now, pieces),
+            }),
         }
+    }
+
+    /// Pieces of this peer that nobody is asked for.
+    fn count_unasked_of(&self, peer: &Peer) -> u32 {
+        let lacking = peer.has.iter_ones_not_in(self.pieces.settled());
+        let unasked = lacking.filter(|piece| match self.pieces.get(*piece) {
+            Some(open) => open.missing() > 0 && open.lease.is_none() && !open.is_lost(),
+            None => !self.blame.has_failed(*piece),
+        });
+        unasked.count() as u32
     }
 
     /// More could be asked for, if the peer, or our share of buffers, let us.
