@@ -263,7 +263,9 @@ impl World {
 
     /// A program is told to stop.
     pub(super) fn leave(&mut self, index: NodeIndex) {
-        if std::mem::replace(&mut self.nodes[index].leaving, true) {
+        // Who is told so because everything ends does not come back.
+        let is_told = self.host(index).told_to_stop.is_some();
+        if is_told || std::mem::replace(&mut self.nodes[index].leaving, true) {
             return;
         }
         let life = self.nodes[index].life;
