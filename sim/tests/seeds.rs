@@ -17,11 +17,11 @@ const BROKE: [u64; 18] = [
     89864, 94569,
 ];
 /// Seeds of an ordinary run, and of a quick one.
-const SEEDS: [u64; 2] = [2000, 100];
+const SEEDS: [u64; 2] = [2000, 40];
 /// From so many seeds on every kind of fault must have been seen.
 const LONG: u64 = 1000;
 /// One blow in so many is struck, in an ordinary run and in a quick one. Primes, so that all kinds are met.
-const EVERY: [usize; 2] = [7, 101];
+const EVERY: [usize; 2] = [7, 307];
 /// Seeds that are run twice.
 const TWICE: u64 = 8;
 
