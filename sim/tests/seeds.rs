@@ -11,7 +11,7 @@ use sim::lockstep::verdict::{Failure, attempt, combined, told};
 use std::ops::Range;
 use std::process::Command;
 
-/// Seeds that broke a law once and would break it again: each stands in TESTING.md. They mean what they did as long as nothing is drawn differently.
+/// Seeds that broke a law once: each stands in TESTING.md. They mean what they meant as long as nothing is drawn differently.
 const BROKE: [u64; 18] = [
     13852, 14617, 17474, 21386, 21941, 23699, 42908, 47655, 47751, 52415, 52596, 58041, 65401, 66709, 67233, 81391,
     89864, 94569,

@@ -115,6 +115,8 @@ pub(super) struct World {
     pub(super) priorities: Vec<(FileIndex, Priority)>,
     /// Readers wait: a block of a nearest piece may be asked for twice.
     pub(super) readers_wait: bool,
+    /// What was sent by UDP last.
+    pub(super) datagram: Vec<u8>,
     /// What of each piece stands in the part file; its bytes are kept where those of the files are.
     pub(super) placed: BTreeMap<u32, Vec<Range<u32>>>,
     /// Of a torrent of several files how each looks, and at the end the part file.
@@ -239,6 +241,7 @@ impl World {
             placed: BTreeMap::new(),
             stats,
             readers_wait: false,
+            datagram: Vec::new(),
         }
     }
 
@@ -295,8 +298,9 @@ impl World {
             let mut sent = vec![];
             let asked_before = self.count_asked();
             while let Some(to) = self.engine.poll_transmit(&mut batch) {
-                if let Destination::Conn(conn) = to {
-                    sent.push((conn, self.hear(conn, &batch)));
+                match to {
+                    Destination::Conn(conn) => sent.push((conn, self.hear(conn, &batch))),
+                    Destination::Datagram(_) => self.datagram.clone_from(&batch.bytes),
                 }
             }
             self.check_copies(&asked_before);

@@ -8,10 +8,13 @@ use crate::event::{Command, Event, Outcome};
 use crate::fault::{DiskFault, DiskFaultKind};
 use crate::id::BLOCK_LEN;
 use crate::time::Duration;
+use crate::tracker::Reply;
+use crate::tracker::udp::{Response, encode_response};
 use crate::view::TorrentState;
 use crate::wire::Message;
 use alloc::string::String;
 use alloc::vec;
+use core::net::SocketAddr;
 
 const PIECE: u32 = 4 * BLOCK_LEN;
 
@@ -175,16 +178,28 @@ fn a_jump_of_an_hour_closes_what_was_silent_and_spins_nothing() {
 
 #[test]
 fn who_is_gone_when_the_time_for_goodbyes_is_over_is_told_of_before_the_end() {
-    let mut world = World::tracked(config(), vec!["http://1.2.3.4/announce"]);
-    world.answer_fetch(b"d8:intervali1800e5:peers0:e".to_vec());
+    let mut world = World::tracked(config(), vec!["udp://10.0.0.9:6969/announce"]);
+    let from = SocketAddr::from(([10, 0, 0, 9], 6969));
+    let reply = Reply { interval_s: Some(1800), complete: Some(0), incomplete: Some(0), ..Reply::default() };
+    let answers: [fn(u32, Reply) -> Response; 2] = [
+        |transaction, _| Response::Connect { transaction, connection: 7 },
+        |transaction, reply| Response::Announce { transaction, reply },
+    ];
+    for answer in answers {
+        let transaction = u32::from_be_bytes(world.datagram[12..16].try_into().expect("four bytes"));
+        let mut bytes = encode_response(&answer(transaction, reply.clone()), from.ip());
+        world.handle(Event::Datagram { from, bytes: &mut bytes });
+    }
     world.handle(Event::Command(Command::Remove { torrent: TORRENT, delete_data: false }));
     world.run_disk();
+    assert!(
+        !world.notices.iter().any(|notice| matches!(notice, Notice::Removed { .. })),
+        "its goodbye is not answered"
+    );
     world.handle(Event::Command(Command::Shutdown));
-    // A timer that is late finds both times over.
+    // A timer that is late finds the tracker's time over, and that of all goodbyes.
     world.now = world.now + Duration::from_secs(600);
     world.handle(Event::Tick);
-    assert_eq!(
-        world.notices[world.notices.len() - 2..],
-        [Notice::Removed { torrent: TORRENT, fault: None }, Notice::ShutDown]
-    );
+    let last = &world.notices[world.notices.len() - 2..];
+    assert_eq!(last, [Notice::Removed { torrent: TORRENT, fault: None }, Notice::ShutDown]);
 }

@@ -49,6 +49,19 @@ struct Crowd {
     in_line: u32,
 }
 
+/// What a piece waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waits {
+    /// For the disk: all blocks are here, or the disk has lost them.
+    Disk,
+    /// For blocks that are asked for.
+    Answers,
+    /// For one author, after it failed.
+    Author,
+    /// For somebody to be asked.
+    Asking,
+}
+
 /// The pieces that are wanted and lacking, by what they wait for.
 #[derive(Clone, Debug, Default)]
 struct Lacking {
@@ -166,9 +179,6 @@ impl Torrent {
             }
             () if requests > 0 => causes.push(Cause::AnswersAwaited { requests, peers, waited }),
             () if crowd.late > 0 => causes.push(Cause::GivenUpArriving { peers: crowd.late }),
-            () if lacking.unasked > 0 && shared.pool.free() > 0 => {
-                causes.push(self.asked_next(now, lacking.unasked));
-            }
             () => {}
         }
         causes.extend(after);
@@ -180,6 +190,10 @@ impl Torrent {
         }
         if crowd.choking > 0 {
             causes.push(Cause::Choked { choking: crowd.choking, of: crowd.useful });
+        }
+        // Nothing is in the way: everybody useful is free, and what is lacking has come back from who was asked.
+        if causes.is_empty() && lacking.unasked > 0 {
+            causes.push(self.asked_next(now, lacking.unasked));
         }
         causes
     }
@@ -212,18 +226,26 @@ impl Torrent {
         let all = (0..self.metainfo.layout.piece_count()).map(PieceIndex);
         for piece in all.filter(|piece| !self.pieces.settled().get(*piece)) {
             let is_somewhere = self.picker.availability(piece) > 0;
-            match self.pieces.get(piece) {
-                Some(open) if open.is_here() || open.is_lost() => lacking.at_disk += 1,
-                Some(open) if open.missing() == 0 => lacking.asked += 1,
-                Some(_) if !is_somewhere => lacking.nowhere.push(piece),
-                Some(OpenPiece { lease: Some(_), .. }) => lacking.suspected.push(piece),
-                Some(_) => lacking.unasked += 1,
-                None if !is_somewhere => lacking.nowhere.push(piece),
-                None if self.blame.has_failed(piece) => lacking.suspected.push(piece),
-                None => lacking.unasked += 1,
+            match self.waits_for(piece) {
+                Waits::Disk => lacking.at_disk += 1,
+                Waits::Answers => lacking.asked += 1,
+                _ if !is_somewhere => lacking.nowhere.push(piece),
+                Waits::Author => lacking.suspected.push(piece),
+                Waits::Asking => lacking.unasked += 1,
             }
         }
         lacking
+    }
+
+    /// What a piece that is wanted and lacking waits for, if somebody has it.
+    fn waits_for(&self, piece: PieceIndex) -> Waits {
+        match self.pieces.get(piece) {
+            Some(open) if open.is_here() || open.is_lost() => Waits::Disk,
+            Some(open) if open.missing() == 0 => Waits::Answers,
+            Some(OpenPiece { lease: Some(_), .. }) => Waits::Author,
+            None if self.blame.has_failed(piece) => Waits::Author,
+            _ => Waits::Asking,
+        }
     }
 
     /// How often the whole torrent is there, at those connected and here: the copies of the rarest piece, and the share of pieces that are

@@ -1,7 +1,7 @@
 //! Why one connection is not faster.
 
 use super::giving::{is_stuck, since_asked};
-use super::{Shared, Torrent, oldest_of, requests_of};
+use super::{Shared, Torrent, Waits, oldest_of, requests_of};
 use crate::choker::{count_ahead, next_turn_in};
 use crate::explain::{Cause, Explanation};
 use crate::id::{BLOCK_LEN, ConnId};
@@ -58,11 +58,7 @@ impl Torrent {
     /// Pieces of this peer that nobody is asked for.
     fn count_unasked_of(&self, peer: &Peer) -> u32 {
         let lacking = peer.has.iter_ones_not_in(self.pieces.settled());
-        let unasked = lacking.filter(|piece| match self.pieces.get(*piece) {
-            Some(open) => open.missing() > 0 && open.lease.is_none() && !open.is_lost(),
-            None => !self.blame.has_failed(*piece),
-        });
-        unasked.count() as u32
+        lacking.filter(|piece| self.waits_for(*piece) == Waits::Asking).count() as u32
     }
 
     /// More could be asked for, if the peer, or our share of buffers, let us.
