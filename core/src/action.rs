@@ -103,6 +103,9 @@ pub enum CloseReason {
     /// It does not read what we send.
     #[error("it does not read what we send")]
     NotReading,
+    /// A piece that it was told of is gone from our disk, and it does not understand `lt_donthave` (BEP 54).
+    #[error("a piece that was announced is gone")]
+    PieceLost,
     /// What is on disk is still being checked: there is nothing to offer yet.
     #[error("the torrent is not ready yet")]
     NotReady,
@@ -329,8 +332,15 @@ pub enum Notice {
         /// The piece.
         piece: PieceIndex,
     },
+    /// Pieces that were verified are gone: their files were deleted or cut by somebody else. Those that are wanted are fetched again.
+    PiecesLost {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The pieces, in ascending order; at least one.
+        pieces: Vec<PieceIndex>,
+    },
     /// Every piece that is wanted is verified and on stable storage. Sent once after each check, also when that found it so; and once more each time that
-    /// it comes true again after more was selected.
+    /// it comes true again after more was selected, or something was lost.
     Complete {
         /// The torrent.
         torrent: TorrentId,

@@ -538,6 +538,14 @@ impl Pieces {
         }
     }
 
+    /// A piece that was had is gone from the disk; `wanted`: it is to be fetched again.
+    pub(crate) fn set_lost(&mut self, piece: PieceIndex, wanted: bool) {
+        if self.have.clear(piece) {
+            self.have_bytes -= u64::from(self.layout.len_of(piece));
+        }
+        self.set_wanted(piece, wanted);
+    }
+
     /// Begins a missing piece.
     pub(crate) fn open(&mut self, piece: PieceIndex, lease: Option<(ConnId, Instant)>) {
         assert!(!self.have.get(piece) && !self.open.contains_key(&piece), "only a missing piece is opened");
@@ -575,6 +583,15 @@ impl Pieces {
     /// A connection is gone: what it was to fill alone is open to all.
     pub(crate) fn end_leases(&mut self, conn: ConnId) {
         for open in self.open.values_mut().filter(|open| open.lease.is_some_and(|(holder, _)| holder == conn)) {
+            open.lease = None;
+        }
+    }
+
+    /// The same for one piece.
+    pub(crate) fn end_lease(&mut self, piece: PieceIndex, conn: ConnId) {
+        if let Some(open) =
+            self.open.get_mut(&piece).filter(|open| open.lease.is_some_and(|(holder, _)| holder == conn))
+        {
             open.lease = None;
         }
     }

@@ -49,6 +49,8 @@ pub struct TorrentView {
     pub ledger: Ledger,
     /// Pieces that failed their hash since the start.
     pub failed_pieces: u32,
+    /// Pieces that were had and found to be gone from the disk since the start.
+    pub lost_pieces: u32,
     /// Payload handed to the network since the start.
     pub uploaded_bytes: u64,
     /// Payload verified, over all sessions that resume data remembers.
@@ -119,6 +121,8 @@ pub struct PeerView {
     pub peer_interested: bool,
     /// Pieces it has.
     pub pieces: u32,
+    /// How often it took a piece back that it had announced (BEP 54).
+    pub taken_back: u32,
     /// Blocks asked of it and not yet here.
     pub requested: u32,
     /// How many may be.

@@ -60,6 +60,7 @@ fn torrent_of(notice: &Notice) -> Option<TorrentId> {
         Notice::Checked { torrent, .. }
         | Notice::PieceVerified { torrent, .. }
         | Notice::PieceFailed { torrent, .. }
+        | Notice::PiecesLost { torrent, .. }
         | Notice::Complete { torrent, .. }
         | Notice::PeerConnected { torrent, .. }
         | Notice::PeerGone { torrent, .. }

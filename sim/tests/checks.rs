@@ -82,6 +82,11 @@ fn with_users(fault: Fault) -> Scenario {
     Scenario { rates: vec![(fault, 1000)], safety: Duration::from_secs(60), ..calm() }
 }
 
+/// Files are cut while all are still downloading.
+fn losing() -> Scenario {
+    Scenario { rates: vec![(Fault::FileCut, 1000)], safety: Duration::from_secs(60), ..crowd() }
+}
+
 /// Which client is broken, how, and where.
 fn fire(check: Check) -> (Scenario, usize, Sabotage) {
     const SEEDER: usize = 0;
@@ -101,6 +106,7 @@ fn fire(check: Check) -> (Scenario, usize, Sabotage) {
         Check::BitfieldFirst => (calm(), LEECHER, TellsPiecesAgain),
         Check::HaveOnce => (calm(), LEECHER, RepeatsHave),
         Check::HaveIsTrue => (calm(), LEECHER, AnnouncesWhatItLacks),
+        Check::TakenBack => (losing(), LEECHER, KeepsWhatIsGone),
         Check::Interested => (calm(), LEECHER, SwallowsInterest),
         Check::UploadIsTrue => (calm(), SEEDER, RotsBeforeUpload),
         Check::AfterClose => (calm(), LEECHER, ClosesTwice),
@@ -163,6 +169,7 @@ fn without_sabotage_the_same_worlds_break_no_law() {
     run(&calm(), &SharedScene::default());
     run(&crowd(), &SharedScene::default());
     run(&limited(), &SharedScene::default());
+    run(&losing(), &SharedScene::default());
     run(&with_hostile(Fault::CorruptBlock), &SharedScene::default());
     run(&with_users(Fault::PauseFlood), &SharedScene::default());
     run(&with_users(Fault::Deletion), &SharedScene::default());
@@ -172,6 +179,7 @@ fn without_sabotage_the_same_worlds_break_no_law() {
 fn laws_with_several_sides_are_broken_from_each() {
     assert_fires(Check::AnswerAll, &crowd(), &[(0, SwallowsRejects)]);
     assert_fires(Check::DoneOnce, &calm(), &[(4, ForgetsDone)]);
+    assert_fires(Check::TakenBack, &calm(), &[(4, TakesBackWhatItNeverHad)]);
     for sabotage in [CountsUploadedTwice, WastesWithoutCounting, CreditsTooEarly, CreditsAPeerTooEarly] {
         let host = if sabotage == CountsUploadedTwice { 0 } else { 4 };
         assert_fires(Check::Counted, &calm(), &[(host, sabotage)]);

@@ -12,6 +12,9 @@ pub(super) const PATIENCE: u32 = 2000;
 /// ... and this many a second: beyond is a flood, whose only effect is our work.
 pub(super) const PATIENCE_PER_SECOND: u32 = 20;
 
+/// The id under which we take BEP 54's message, as libtorrent does.
+pub(crate) const LT_DONTHAVE_ID: u8 = 7;
+
 /// What a message means beyond its connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum News {
@@ -29,6 +32,8 @@ pub(crate) enum News {
     NewPiece(PieceIndex),
     /// It has several more pieces: exactly these.
     NewPieces(Bitfield),
+    /// It has one piece less (BEP 54).
+    LostPiece(PieceIndex),
     /// It asks for a block.
     Requests(BlockRequest),
     /// It no longer wants a block that it asked for.
@@ -107,8 +112,28 @@ impl Peer {
                 self.introduce(&theirs);
                 Ok(News::Introduced)
             }
+            // Also from who has not said that it takes such messages itself.
+            Message::Extended { id: LT_DONTHAVE_ID, payload } if self.extended => self.take_back(payload),
             Message::Extended { .. } => self.redundant(),
         }
+    }
+
+    /// BEP 54: a piece that was announced is gone. What was never announced may be taken back in vain: our books and those of the peer may have
+    /// crossed. As often as there are pieces it is free, since a disk may lose all at once; beyond, `have` and `lt_donthave` in turns are a flood.
+    fn take_back(&mut self, payload: &[u8]) -> Result<News, PeerFault> {
+        let piece = PieceIndex(u32::from_be_bytes(payload.try_into().map_err(|_| PeerFault::BadExtension)?));
+        if piece.0 >= self.has.len() {
+            return Err(PeerFault::NoSuchPiece);
+        }
+        if !self.has.get(piece) {
+            return self.redundant();
+        }
+        if self.taken_back >= self.has.len() {
+            self.redundant()?;
+        }
+        self.taken_back = self.taken_back.saturating_add(1);
+        self.has.clear(piece);
+        Ok(News::LostPiece(piece))
     }
 
     fn first_pieces(&mut self, said: Bitfield) -> Result<News, PeerFault> {
@@ -139,6 +164,7 @@ impl Peer {
             self.listen_addr = Some(SocketAddr::new(self.addr.ip(), port));
         }
         self.upload_only = theirs.upload_only;
+        self.takes.update(&theirs.m);
     }
 
     /// A message that changes nothing, or that costs the sender nothing to repeat.
@@ -200,6 +226,37 @@ mod tests {
     fn pieces_beyond_the_torrent_end_the_connection() {
         assert_eq!(peer(true).handle_message(Message::Have(PieceIndex(10))), Err(PeerFault::NoSuchPiece));
         assert_eq!(peer(true).handle_message(Message::AllowedFast(PieceIndex(10))), Err(PeerFault::NoSuchPiece));
+    }
+
+    fn dont_have(piece: u32) -> [u8; 4] {
+        piece.to_be_bytes()
+    }
+
+    #[test]
+    fn a_piece_that_is_taken_back_is_no_longer_there() {
+        let mut peer = peer(true);
+        let mut say = |payload: &[u8]| peer.handle_message(Message::Extended { id: LT_DONTHAVE_ID, payload });
+        assert_eq!(say(&dont_have(3)), Ok(News::None), "nothing was announced");
+        assert_eq!(say(&dont_have(10)), Err(PeerFault::NoSuchPiece));
+        assert_eq!(say(&dont_have(3)[..3]), Err(PeerFault::BadExtension));
+        assert_eq!(say(b"\0\0\0\0\0"), Err(PeerFault::BadExtension));
+        peer.handle_message(Message::HaveAll).unwrap();
+        let taken = peer.handle_message(Message::Extended { id: LT_DONTHAVE_ID, payload: &dont_have(3) });
+        assert_eq!((taken, peer.has.count(), peer.is_seed()), (Ok(News::LostPiece(PieceIndex(3))), 9, false));
+    }
+
+    #[test]
+    fn who_has_and_has_not_in_turns_is_a_flood_sooner_or_later() {
+        let mut peer = peer(true);
+        let mut rounds = 0;
+        let fault = loop {
+            peer.handle_message(Message::Have(PieceIndex(1))).unwrap();
+            match peer.handle_message(Message::Extended { id: LT_DONTHAVE_ID, payload: &dont_have(1) }) {
+                Ok(_) => rounds += 1,
+                Err(fault) => break fault,
+            }
+        };
+        assert_eq!((fault, rounds), (PeerFault::Flood, 10 + PATIENCE));
     }
 
     #[test]

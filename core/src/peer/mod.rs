@@ -5,7 +5,7 @@
 mod messages;
 mod requests;
 
-pub(crate) use messages::News;
+pub(crate) use messages::{LT_DONTHAVE_ID, News};
 pub(crate) use requests::{Arrival, Incoming, Outstanding};
 
 use crate::bitfield::Bitfield;
@@ -18,7 +18,7 @@ use crate::rate::{LumpRate, Rate};
 use crate::time::Instant;
 use crate::tx::TxQueue;
 use crate::view::PeerView;
-use crate::wire::{BlockRequest, Decoder, Handshake, Message};
+use crate::wire::{BlockRequest, Decoder, ExtensionIds, Handshake, Message};
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::string::String;
 use core::net::SocketAddr;
@@ -94,6 +94,8 @@ pub(crate) struct Peer {
     pub fast: bool,
     /// BEP 10 was agreed.
     pub extended: bool,
+    /// The extensions that it takes messages of.
+    pub takes: ExtensionIds,
     /// Its client, from BEP 10.
     pub client: String,
     /// It said that it will not download (BEP 21).
@@ -149,6 +151,8 @@ pub(crate) struct Peer {
     incoming: Option<Incoming>,
     unrequested_blocks: u32,
     first_message_seen: bool,
+    /// Pieces that it took back (BEP 54), each time counted.
+    taken_back: u32,
     patience: u32,
 }
 
@@ -174,6 +178,7 @@ impl Peer {
             peer_id: PeerId([0; 20]),
             fast: false,
             extended: false,
+            takes: ExtensionIds::default(),
             client: String::new(),
             upload_only: false,
             has: Bitfield::empty(0),
@@ -204,6 +209,7 @@ impl Peer {
             incoming: None,
             unrequested_blocks: 0,
             first_message_seen: false,
+            taken_back: 0,
             patience: messages::PATIENCE,
         }
     }
@@ -261,8 +267,9 @@ impl Peer {
         let mut asked = BTreeSet::new();
         for request in self.requested.iter().map(|outstanding| outstanding.request).chain(arriving) {
             assert!(asked.insert(request), "a peer is asked for a block once");
-            assert!(self.has.get(request.piece), "a peer is asked for what it has");
         }
+        let mut requested = self.requested.iter().map(|outstanding| outstanding.request.piece);
+        assert!(requested.all(|piece| self.has.get(piece)), "a peer is asked for what it has");
         if let Some(Incoming { request, block: Some(block), filled, counted, .. }) = &self.incoming {
             assert!(block.len() == request.len as usize && *filled <= block.len(), "a block fits its buffer");
             assert!(*counted || self.pipeline.is_snubbed(), "a block that is kept is counted, unless it is too slow");
@@ -299,6 +306,7 @@ impl Peer {
             am_interested: self.am_interested,
             peer_interested: self.peer_interested,
             pieces: self.has.count(),
+            taken_back: self.taken_back,
             requested: self.requested.len() as u32,
             window: self.pipeline.window(),
             down_rate: self.down.per_second(),

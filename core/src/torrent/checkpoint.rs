@@ -61,6 +61,8 @@ pub(super) struct Checkpoints {
     claims: Bitfield,
     /// What was had when the last sync began that succeeded.
     stable: Bitfield,
+    /// What was had and stood in the files when the look under way began.
+    at_look: Bitfield,
     unsaved: Unsaved,
     /// What the step under way will have saved.
     in_step: Unsaved,
@@ -91,6 +93,7 @@ impl Checkpoints {
             on: false,
             step: None,
             claims: none.clone(),
+            at_look: none.clone(),
             stable: none,
             unsaved: Unsaved::default(),
             in_step: Unsaved::default(),
@@ -185,6 +188,13 @@ impl Checkpoints {
         self.unsaved.since.get_or_insert(now);
     }
 
+    /// A piece is gone.
+    pub(super) fn unclaim(&mut self, now: Instant, piece: PieceIndex) {
+        self.unsaved.since.get_or_insert(now);
+        self.claims.clear(piece);
+        self.stable.clear(piece);
+    }
+
     fn is_saved(&self) -> bool {
         self.step.is_none() && self.unsaved.since.is_none() && self.unsaved.totals_since.is_none()
     }
@@ -254,13 +264,6 @@ impl Torrent {
     pub(super) fn note_files_written(&mut self, piece: PieceIndex, begin: u32, len: u32) {
         let files = self.metainfo.layout.spans(piece, begin, len).filter(|span| !span.pad).map(|span| span.file);
         self.checkpoints.changed[1].extend(files);
-    }
-
-    /// What is had and stands in the files, all of it: what may be claimed once it is safe.
-    fn claims(&self) -> Bitfield {
-        let mut claims = self.pieces.have().clone();
-        self.parts.placed().for_each(|piece| _ = claims.clear(piece));
-        claims
     }
 
     /// What was not yet safe may be lost without a word: after a sync has failed, the next one says nothing about what came before.
@@ -344,7 +347,8 @@ impl Torrent {
             return self.save_resume(now, shared, have, files);
         }
         self.checkpoints.step = Some(Step::Sync);
-        self.checkpoints.claims = self.claims();
+        // All of it stands in the files: that may be claimed once it is safe.
+        self.checkpoints.claims = self.standing_in_files();
         shared.submit(self.id, Purpose::Checkpoint(Step::Sync), Operation::Sync { torrent: self.id });
     }
 
@@ -363,10 +367,12 @@ impl Torrent {
             self.troubled(now, shared, fault);
             return;
         }
+        let standing = self.standing_in_files();
         let points = &mut self.checkpoints;
         points.stable = points.claims.clone();
         if points.on {
             points.step = Some(Step::Look);
+            points.at_look = standing;
             let [before, after] = &mut points.changed;
             before.append(after);
             shared.submit(self.id, Purpose::Checkpoint(Step::Look), Operation::Stat { torrent: self.id });
@@ -386,6 +392,10 @@ impl Torrent {
             Err(fault) => return self.checkpoint_failed(now, shared, fault),
         };
         self.split_parts_off(&mut found);
+        if self.is_running() {
+            let standing = self.checkpoints.at_look.clone();
+            self.lose(now, shared, &standing, &found);
+        }
         let points = &mut self.checkpoints;
         let [before, after] = &mut points.changed;
         for (file, (then, found)) in (0..).map(FileIndex).zip(points.looked.iter().zip(&found)) {

@@ -158,7 +158,7 @@ impl Torrent {
 
     fn check_operations(&self, shared: &Shared) {
         let mut stores: BTreeMap<PieceIndex, (u32, u32)> = BTreeMap::new();
-        let (mut checks, mut preparing, mut errands, mut syncs, mut others) = (0, 0, 0, 0, 0);
+        let (mut checks, mut preparing, mut errands, mut syncs, mut others, mut looks) = (0, 0, 0, 0, 0, 0);
         let mut evidence = Vec::new();
         let mut steps = vec![];
         let mut moving = BTreeSet::new();
@@ -182,14 +182,16 @@ impl Torrent {
                 Purpose::Sync => syncs += 1,
                 Purpose::Unpart(piece) => _ = moving.insert(piece),
                 Purpose::Stat => others += 1,
+                Purpose::Losses => looks += 1,
                 Purpose::Announce(_) => {}
             }
         }
         assert_eq!(u32::from(self.life.is_on_errand()), errands, "errands under way equal a recount");
         let beside = stores.len() + evidence.len() + steps.len() + moving.len();
-        let beside = beside + (checks + preparing + syncs + others) as usize;
+        let beside = beside + (checks + preparing + syncs + others + looks) as usize;
         assert!(errands == 0 || beside == 0, "an errand has the disk for itself");
         assert!(self.parts.moving().eq(moving), "what is moved from the part file equals a recount");
+        assert_eq!(u32::from(self.losses.is_looking()), looks, "one look at a time finds out what is gone");
         assert_eq!(self.syncs, syncs, "syncs of a torrent equal a recount");
         for (piece, open) in self.pieces.iter_open() {
             let (operations, hashes) = stores.remove(&piece).unwrap_or_default();

@@ -300,6 +300,7 @@ impl Torrent {
         // Whoever was suspected is gone, and what failed may be there.
         self.blame = Blame::default();
         self.check = Check::new(self.life.paused);
+        self.losses.begin_anew();
         self.checkpoints.forget();
         self.trouble = None;
         (self.finish_told, self.complete_announced) = (false, false);

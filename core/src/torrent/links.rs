@@ -9,10 +9,10 @@ use crate::candidates::{Ending, Source};
 use crate::fault::{LinkFault, PeerFault};
 use crate::id::{BLOCK_LEN, ConnId};
 use crate::ledger::Fate;
-use crate::peer::{Counted, Peer, Stage};
+use crate::peer::{Counted, LT_DONTHAVE_ID, Peer, Stage};
 use crate::time::{Duration, Instant};
 use crate::view::TorrentState;
-use crate::wire::{ExtendedHandshake, Handshake, Message};
+use crate::wire::{ExtendedHandshake, ExtensionIds, Handshake, Message};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
@@ -234,7 +234,9 @@ impl Torrent {
             self.candidates.never_again(addr);
         }
         let ending = match closed {
-            Some(CloseReason::Paused | CloseReason::Stopped | CloseReason::NotReady) => Ending::Parted,
+            Some(CloseReason::Paused | CloseReason::Stopped | CloseReason::NotReady | CloseReason::PieceLost) => {
+                Ending::Parted
+            }
             Some(CloseReason::Fault(fault)) if fault != PeerFault::HandshakeTimeout => Ending::Breach,
             _ if peer.down.total() + peer.up.total() >= u64::from(BLOCK_LEN) => Ending::Useful,
             _ if peer.stage == Stage::Live && now.since(peer.stage_since) >= USEFUL_AFTER => Ending::Useful,
@@ -339,6 +341,7 @@ pub(super) fn say_hello(peer: &mut Peer, now: Instant, shared: &Shared, upload_o
         return;
     }
     let hello = ExtendedHandshake {
+        m: ExtensionIds { lt_donthave: Some(LT_DONTHAVE_ID), ..ExtensionIds::default() },
         v: Some(shared.config.user_agent.clone()),
         reqq: Some(MAX_QUEUED_REQUESTS as u32),
         p: Some(shared.config.listen_port).filter(|port| *port != 0),

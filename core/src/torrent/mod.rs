@@ -1,7 +1,7 @@
 //! One torrent: where the machines of floor 3 and the peers meet.
 //!
 //! Each file beside this one is a part of the torrent's life: `check` (what is on disk), `checkpoint` (resume data), `links` (connections),
-//! `life` (states and commands), `parts` (bytes of files that are not selected), `readers` (who waits for bytes), `receive` (bytes in),
+//! `life` (states and commands), `losses` (pieces that are gone from the disk), `parts` (bytes of files that are not selected), `readers` (who waits for bytes), `receive` (bytes in),
 //! `request` (what to ask for), `select` (what is wanted), `store` (blocks to disk, verdicts), `evidence` (who sent bad ones), `upload`
 //! (what to give), `limits` (how fast it goes), `tracking` (announces); `laws` (what holds between any two events), `explain` (why it is not faster).
 //! Every method takes the time and what torrents share; none looks at a clock or at another torrent.
@@ -14,6 +14,7 @@ mod laws;
 mod life;
 mod limits;
 mod links;
+mod losses;
 mod parts;
 mod readers;
 mod receive;
@@ -71,6 +72,7 @@ pub(crate) struct Torrent {
     check_only: bool,
     check: check::Check,
     checkpoints: checkpoint::Checkpoints,
+    losses: losses::Losses,
     selection: Selection,
     parts: parts::Parts,
     readers: readers::Readers,
@@ -150,6 +152,7 @@ impl Torrent {
             check_only,
             check: check::Check::default(),
             checkpoints: checkpoint::Checkpoints::new(resume, is_believed, &shared.config),
+            losses: losses::Losses::default(),
             selection: Selection::new(metainfo.layout.clone()),
             parts: parts::Parts::default(),
             readers: readers::Readers::default(),
@@ -198,6 +201,7 @@ impl Torrent {
     pub(crate) fn handle_done(&mut self, now: Instant, shared: &mut Shared, purpose: Purpose, outcome: Outcome) {
         match (purpose, outcome) {
             (Purpose::Stat, Outcome::Stat(stat)) => self.handle_stat(now, shared, stat),
+            (Purpose::Losses, Outcome::Stat(stat)) => self.handle_look_for_losses(now, shared, stat),
             (Purpose::Check(piece), Outcome::Hash(hash)) => self.handle_checked(now, shared, piece, hash),
             (Purpose::Truncate, Outcome::Truncate(result)) | (Purpose::Prepare, Outcome::Prepare(result)) => {
                 self.handle_prepared(now, shared, result);
@@ -283,7 +287,7 @@ impl Torrent {
     }
 
     fn retry_disk(&mut self, now: Instant, shared: &mut Shared) {
-        let Some((_, at)) = &self.trouble else { return };
+        let Some((fault, at)) = &self.trouble else { return };
         if *at > now {
             return;
         }
@@ -294,6 +298,11 @@ impl Torrent {
                 self.trouble = None;
                 self.check.begin_anew();
                 self.settle(now, shared);
+            }
+            TorrentState::Troubled if self.losses.is_all_gone() => {
+                let (fault, at) = (fault.clone(), now + shared.config.disk_retry);
+                self.trouble = Some((fault.clone(), at));
+                self.look_for_losses(shared, fault);
             }
             TorrentState::Troubled => {
                 self.trouble = None;
@@ -342,6 +351,7 @@ impl Torrent {
             wasted_bytes: self.ledger.wasted(),
             ledger: self.ledger,
             failed_pieces: self.failed_pieces,
+            lost_pieces: self.losses.count(),
             uploaded_bytes: self.uploaded.total(),
             total_downloaded_bytes: self.total_downloaded_bytes(),
             total_uploaded_bytes: self.total_uploaded_bytes(),

@@ -3,12 +3,13 @@
 use super::{Shared, Torrent};
 use crate::action::CloseReason;
 use crate::fault::PeerFault;
-use crate::id::{BLOCK_LEN, ConnId};
+use crate::id::{BLOCK_LEN, ConnId, PieceIndex};
 use crate::ledger::Fate;
 use crate::peer::{Arrival, Counted, Incoming, MAX_UNREAD_BYTES, News, Stage};
 use crate::pieces::Sender;
 use crate::time::Instant;
 use crate::wire::{BlockRequest, Item, Message};
+use alloc::vec::Vec;
 
 impl Torrent {
     /// Bytes came in.
@@ -169,6 +170,7 @@ impl Torrent {
                 pieces.iter_ones().for_each(|piece| self.picker.peer_has(piece));
                 return self.pieces_changed(now, shared, conn);
             }
+            News::LostPiece(piece) => self.peer_lost(now, shared, conn, piece),
             News::Requests(request) => return self.handle_request(now, shared, conn, request),
             News::Cancels(request) => self.handle_cancel(now, shared, conn, request),
             News::Rejects(request) => self.handle_reject(shared, conn, request)?,
@@ -192,6 +194,36 @@ impl Torrent {
         shared.announce_tx(peer);
         self.recount_sources();
         Ok(())
+    }
+
+    /// A peer took a piece back (BEP 54). What it was asked for of it is asked of others at once; with BEP 6 it still says no to each.
+    fn peer_lost(&mut self, now: Instant, shared: &mut Shared, conn: ConnId, piece: PieceIndex) {
+        let Some(peer) = self.peers.get_mut(&conn) else { return };
+        if peer.counted == Counted::Complete {
+            // From now on it stands in the rarity index piece by piece.
+            self.picker.complete_peer_gone();
+            peer.has.iter_ones().for_each(|piece| self.picker.peer_has(piece));
+            peer.counted = Counted::Partial;
+        } else {
+            self.picker.peer_lost(piece);
+        }
+        peer.wanted -= u32::from(!self.pieces.settled().get(piece));
+        peer.current = peer.current.filter(|current| *current != piece);
+        peer.set_interested(now, peer.wanted > 0);
+        let asked: Vec<_> = peer.requested().map(|o| o.request).filter(|request| request.piece == piece).collect();
+        for request in &asked {
+            if peer.forget_request(*request) {
+                shared.pool.unreserve();
+            }
+        }
+        if !asked.is_empty() {
+            // As after a reject: others are asked first until it sends something.
+            peer.pipeline.snub();
+        }
+        shared.announce_tx(peer);
+        self.unrequest(&asked);
+        self.pieces.end_lease(piece, conn);
+        self.recount_sources();
     }
 
     fn handle_reject(&mut self, shared: &mut Shared, conn: ConnId, request: BlockRequest) -> Result<(), PeerFault> {

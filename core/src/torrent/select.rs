@@ -99,7 +99,7 @@ impl Torrent {
     }
 
     /// What each peer has that is wanted, and whether we are interested.
-    fn recount_wanted(&mut self, now: Instant, shared: &mut Shared) {
+    pub(super) fn recount_wanted(&mut self, now: Instant, shared: &mut Shared) {
         for peer in self.peers.values_mut().filter(|peer| peer.stage == Stage::Live) {
             peer.wanted = peer.has.iter_ones_not_in(self.pieces.settled()).count() as u32;
             peer.set_interested(now, peer.wanted > 0);
@@ -109,8 +109,8 @@ impl Torrent {
         self.tell_upload_only(now, shared);
     }
 
-    /// More was selected than is there: the torrent downloads again, also from those with whom there was nothing to trade.
-    fn reopen(&mut self, now: Instant, shared: &mut Shared) {
+    /// More is wanted than is there, again: the torrent downloads again, also from those with whom there was nothing to trade.
+    pub(super) fn reopen(&mut self, now: Instant, shared: &mut Shared) {
         if self.finish_told && !self.is_in_place() {
             self.finish_told = false;
             self.checkpoints.reopened(now);

@@ -20,6 +20,8 @@ use core::net::SocketAddr;
 pub(crate) enum Purpose {
     /// What is on disk?
     Stat,
+    /// Which pieces are gone?
+    Losses,
     /// Is this piece on disk?
     Check(PieceIndex),
     /// Cut a file that is too long.

@@ -147,6 +147,9 @@ pub(crate) const BREACHES: &[Breach] = &[
         let purpose = Purpose::Unpart(PieceIndex(0));
         shared.submit(torrent.id, purpose, Operation::Sync { torrent: torrent.id });
     }),
+    ("one look at a time finds out what is gone", |torrent, shared| {
+        shared.submit(torrent.id, Purpose::Losses, Operation::Sync { torrent: torrent.id });
+    }),
     ("syncs of a torrent equal a recount", |torrent, _| torrent.syncs += 1),
     ("an announce waits for what is under way", |torrent, shared| {
         replace_operations(torrent, shared, |purpose| Some(purpose).filter(|p| !matches!(p, Purpose::Announce(_))));

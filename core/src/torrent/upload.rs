@@ -3,7 +3,7 @@
 use super::{Shared, Torrent};
 use crate::action::CloseReason;
 use crate::choker::{Chokee, ROUND, Slot, Slots, count_slots, pick_changes};
-use crate::fault::{DiskFault, PeerFault};
+use crate::fault::{DiskFault, DiskFaultKind, PeerFault};
 use crate::id::{BLOCK_LEN, ConnId};
 use crate::peer::{Peer, Stage};
 use crate::time::{Duration, Instant};
@@ -98,7 +98,10 @@ impl Torrent {
     /// A range that we have could not be read: the disk's fault, and the connection is gone with it.
     pub(crate) fn handle_serve_failed(&mut self, now: Instant, shared: &mut Shared, conn: ConnId, fault: DiskFault) {
         self.handle_closed(now, shared, conn);
-        self.troubled(now, shared, fault);
+        match fault.kind {
+            DiskFaultKind::NotFound | DiskFaultKind::Short => self.look_for_losses(shared, fault),
+            _ => self.troubled(now, shared, fault),
+        }
     }
 
     /// How many upload slots there should be.
@@ -163,7 +166,7 @@ impl Torrent {
     }
 }
 
-fn reject(peer: &mut Peer, now: Instant, request: BlockRequest) {
+pub(super) fn reject(peer: &mut Peer, now: Instant, request: BlockRequest) {
     if peer.fast {
         peer.send(now, &Message::RejectRequest(request));
     }

@@ -73,6 +73,8 @@ pub(crate) enum Line {
     PieceVerified { piece: u32 },
     /// A piece failed its hash and is fetched again.
     PieceFailed { piece: u32 },
+    /// Pieces are gone from the disk; those that are wanted are fetched again.
+    PiecesLost { pieces: Vec<u32> },
     /// Every piece that is wanted is there.
     Complete {
         /// False when the check found everything.
@@ -209,6 +211,9 @@ impl From<&Notice> for Line {
             Notice::Checked { have, .. } => Line::Checked { have_pieces: *have },
             Notice::PieceVerified { piece, .. } => Line::PieceVerified { piece: piece.0 },
             Notice::PieceFailed { piece, .. } => Line::PieceFailed { piece: piece.0 },
+            Notice::PiecesLost { pieces, .. } => {
+                Line::PiecesLost { pieces: pieces.iter().map(|piece| piece.0).collect() }
+            }
             Notice::Complete { downloaded, .. } => Line::Complete { downloaded: *downloaded },
             Notice::PeerConnected { conn, addr, peer_id, .. } => {
                 Line::PeerConnected { conn: conn.to_string(), addr: *addr, peer_id: escaped(peer_id) }
@@ -286,6 +291,7 @@ mod tests {
             Notice::Checked { torrent, have: 3 },
             Notice::PieceVerified { torrent, piece: PieceIndex(7) },
             Notice::PieceFailed { torrent, piece: PieceIndex(7) },
+            Notice::PiecesLost { torrent, pieces: vec![PieceIndex(7), PieceIndex(9)] },
             Notice::Complete { torrent, downloaded: true },
             Notice::PeerConnected {
                 torrent,
@@ -338,6 +344,7 @@ mod tests {
         {"event":"checked","have_pieces":3,"info_hash":"abababababababababababababababababababab","name":"x"}
         {"event":"piece_verified","piece":7,"info_hash":"abababababababababababababababababababab","name":"x"}
         {"event":"piece_failed","piece":7,"info_hash":"abababababababababababababababababababab","name":"x"}
+        {"event":"pieces_lost","pieces":[7,9],"info_hash":"abababababababababababababababababababab","name":"x"}
         {"event":"complete","downloaded":true,"info_hash":"abababababababababababababababababababab","name":"x"}
         {"event":"peer_connected","conn":"out1","addr":"127.0.0.1:6881","peer_id":"-SM0001-\\x00\\\"\\n\\xff........","info_hash":"abababababababababababababababababababab","name":"x"}
         {"event":"peer_gone","conn":"out1","reason":"nothing heard for too long","info_hash":"abababababababababababababababababababab","name":"x"}

@@ -175,6 +175,7 @@ pub(crate) mod tests {
             wasted_bytes: 16_384,
             ledger: Ledger { verified: 399_900_000, undecided: 83_616, duplicate: 16_384, ..Ledger::default() },
             failed_pieces: 0,
+            lost_pieces: 0,
             uploaded_bytes: 0,
             total_downloaded_bytes: 300_000_000,
             total_uploaded_bytes: 0,

@@ -55,6 +55,8 @@ pub(super) struct Books {
     /// Bytes of the pieces that were verified, and of those that failed.
     verified: u64,
     corrupt: u64,
+    /// Bytes of the pieces that were gone from the disk, since the check.
+    lost: u64,
     done: BTreeSet<u32>,
     /// Who sent the blocks of pieces that are not verified, and whether each was surely asked for it.
     senders: BTreeMap<(u32, u32), BTreeMap<ConnId, bool>>,
@@ -157,9 +159,18 @@ impl Books {
             Notice::Checked { .. } => {
                 let verified_before = self.found.map_or(self.verified, |[_, before]| before);
                 self.found = Some([have_bytes(), verified_before]);
+                self.lost = 0;
             }
             Notice::DiskTrouble { .. } => self.troubled = true,
             Notice::PieceVerified { piece, .. } => self.verified(*piece, layout),
+            Notice::PiecesLost { pieces, .. } => {
+                // From now on it is not known here what is still to be asked for.
+                self.troubled = true;
+                for piece in pieces {
+                    self.lost += u64::from(layout.len_of(*piece));
+                    self.done.remove(&piece.0);
+                }
+            }
             Notice::PieceFailed { piece, .. } => {
                 self.corrupt += u64::from(layout.len_of(*piece));
                 self.failed(piece.0);
@@ -344,7 +355,7 @@ impl Books {
     /// When more or less was of use than what was missing.
     pub(super) fn check_useful(&self, view: &TorrentView) -> Result<(), Breach> {
         let Some([found, verified_before]) = self.found else { return Ok(()) };
-        let (missing, useful) = (view.have_bytes - found, view.ledger.verified - verified_before);
+        let (missing, useful) = (view.have_bytes + self.lost - found, view.ledger.verified - verified_before);
         if useful != missing {
             return Err((Check::Useful, format!("{useful} bytes were of use, {missing} were missing")));
         }

@@ -42,6 +42,7 @@ checks! {
     BitfieldFirst "the pieces we have are told first or not at all",
     HaveOnce "a piece is announced once per connection",
     HaveIsTrue "only pieces are announced that stand verified on the disk",
+    TakenBack "a piece that was announced and is found to be gone is taken back from everybody, and no other",
     Interested "we say that we are interested exactly while the peer has told of a piece that we lack and want",
     UploadIsTrue "only verified bytes are uploaded",
     AfterClose "nothing is sent or asked on a connection that is closed",

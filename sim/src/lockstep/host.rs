@@ -10,7 +10,7 @@ use super::wire::{Breach, Knowledge, Wire};
 use sameseed_core::action::TxBatch;
 use sameseed_core::config::Config;
 use sameseed_core::engine::Engine;
-use sameseed_core::event::{AddTorrent, Command, Event};
+use sameseed_core::event::{AddTorrent, Command, Event, Outcome};
 use sameseed_core::explain::Explanation;
 use sameseed_core::id::{ConnId, FileIndex, OpId, PeerId, PieceIndex, TorrentId};
 use sameseed_core::layout::Layout;
@@ -69,6 +69,8 @@ pub struct Host {
     pub(super) sabotage: Option<Sabotage>,
     /// The next start hashes everything.
     pub(super) force_check: bool,
+    /// Looks at the files under way, and what had been announced when they began and stood in the files.
+    looks: BTreeMap<OpId, BTreeSet<u32>>,
     ticks: (Instant, u32),
 }
 
@@ -125,6 +127,7 @@ impl Host {
             removing: None,
             sabotage: None,
             force_check: false,
+            looks: BTreeMap::new(),
             ticks: (Instant::ZERO, 0),
         }
     }
@@ -138,6 +141,7 @@ impl Host {
         self.said_shut_down = false;
         self.wires.clear();
         self.operations.clear();
+        self.looks.clear();
         self.writes.clear();
         self.told_to_stop = None;
         self.fetches.clear();
@@ -167,6 +171,27 @@ impl Host {
             self.disk.damage.unnoticed.clear();
         }
         self.engine.handle(now + self.skew, Event::Command(Command::Add(Box::new(add))));
+    }
+
+    /// A look at its files begins.
+    pub(super) fn note_look(&mut self, op: OpId) {
+        let announced = self.wires.values().flat_map(Wire::announced);
+        let in_files = |piece: &u32| self.disk.parts.of(PieceIndex(*piece)).is_empty();
+        self.looks.insert(op, announced.filter(in_files).collect());
+    }
+
+    /// It is told how the files look: a piece that is not right, and of which a file ends too early, it must take back.
+    pub(super) fn note_looked(&mut self, op: OpId, outcome: &Outcome, layout: &Layout) {
+        let (Some(announced), Outcome::Stat(Ok(files))) = (self.looks.remove(&op), outcome) else { return };
+        for piece in announced {
+            let piece = PieceIndex(piece);
+            let len = |file: FileIndex| files.get(file.0 as usize).copied().flatten().map_or(0, |stat| stat.len);
+            let mut spans = layout.spans(piece, 0, layout.len_of(piece)).filter(|span| !span.pad);
+            if spans.any(|span| len(span.file) < span.offset + span.len) && !self.disk.is_piece_right(piece) {
+                self.wires.values_mut().for_each(|wire| wire.found_gone(piece.0));
+                self.touched.extend(self.wires.keys());
+            }
+        }
     }
 
     /// It was told to check everything again.

@@ -22,6 +22,9 @@ impl World {
             self.host_mut(index).writes.insert(op);
             self.strike_write(index);
         }
+        if matches!(operation, Operation::Stat { .. }) {
+            self.host_mut(index).note_look(op);
+        }
         let life = self.nodes[index].life;
         match operation {
             Operation::Resolve { host } => {
@@ -102,6 +105,8 @@ impl World {
         if self.host(index).said_shut_down {
             self.faults.count(Fault::StaleDone);
         }
+        let content = self.content.clone();
+        self.host_mut(index).note_looked(op, &outcome, content.layout());
         self.tell(index, Event::Done { op, outcome });
     }
 

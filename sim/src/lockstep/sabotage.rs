@@ -33,6 +33,8 @@ pub enum Sabotage {
     SendsWhileChoking,
     TellsPiecesAgain,
     RepeatsHave,
+    KeepsWhatIsGone,
+    TakesBackWhatItNeverHad,
     AnnouncesWhatItLacks,
     SwallowsInterest,
     RotsBeforeUpload,
@@ -187,6 +189,16 @@ impl Sabotage {
                 add(Some(NaiveMessage::HaveNone))
             }
             RepeatsHave => double(&bytes, HAVE),
+            KeepsWhatIsGone => {
+                frames(&bytes).into_iter().filter(|frame| !is_donthave(frame)).collect::<Vec<_>>().concat()
+            }
+            TakesBackWhatItNeverHad => {
+                let never = (0..host.pieces()).find(|piece| !wire.has_said(*piece));
+                let id = wire.takes_donthave();
+                add(never
+                    .zip(id)
+                    .map(|(piece, id)| NaiveMessage::Extended { id, payload: piece.to_be_bytes().to_vec() }))
+            }
             AnnouncesWhatItLacks => {
                 let lacks = (0..host.pieces()).find(|piece| !host.holds(*piece));
                 add(lacks.map(|index| NaiveMessage::Have { index }))
@@ -257,6 +269,11 @@ fn frames(mut bytes: &[u8]) -> Vec<&[u8]> {
         bytes = rest;
     }
     frames
+}
+
+/// Whether a frame is an extended message other than the handshake: the client sends no other than BEP 54's.
+fn is_donthave(frame: &[u8]) -> bool {
+    frame[0] != 19 && matches!(frame.get(4..6), Some([20, id]) if *id != 0)
 }
 
 fn keep(bytes: &[u8], wanted: impl Fn(u8) -> bool) -> Vec<u8> {

@@ -62,6 +62,12 @@ pub(super) struct Wire {
     said_have: BTreeSet<u32>,
     told: BTreeSet<u32>,
     told_all: bool,
+    /// Pieces that the peer had told of and took back (BEP 54).
+    untold: BTreeSet<u32>,
+    /// The ids under which the other side takes `lt_donthave`, and under which the client does.
+    donthave_ids: [Option<u8>; 2],
+    /// Pieces that the client has found to be gone, and must take back.
+    gone: BTreeSet<u32>,
     /// Pieces that touch no selected file.
     unwanted: BTreeSet<u32>,
     /// Pieces told one by one, less those that we have and those that we do not want.
@@ -112,8 +118,25 @@ impl Wire {
     /// The client wants all pieces but these from now on.
     pub(super) fn set_unwanted(&mut self, unwanted: BTreeSet<u32>) {
         self.unwanted = unwanted;
+        self.recount_wanted();
+    }
+
+    fn recount_wanted(&mut self) {
         let wanted = self.told.iter().filter(|piece| !self.said_have.contains(piece) && !self.unwanted.contains(piece));
         self.wanted = wanted.count();
+    }
+
+    /// The client has found out that a piece is gone: who was told of it must be told that.
+    pub(super) fn found_gone(&mut self, piece: u32) {
+        if self.said_have.contains(&piece) {
+            self.gone.insert(piece);
+        }
+    }
+
+    /// Whether a message is BEP 54's, and of which piece.
+    fn donthave(&self, id: u8, payload: &[u8], sent: bool) -> Option<u32> {
+        let is_it = self.donthave_ids[usize::from(!sent)] == Some(id) && id != 0;
+        payload.try_into().ok().filter(|_| is_it).map(u32::from_be_bytes)
     }
 
     /// Whether the client wants this piece.
@@ -171,7 +194,10 @@ impl Wire {
             NaiveMessage::Interested => self.they_are_interested = true,
             NaiveMessage::NotInterested => self.they_are_interested = false,
             NaiveMessage::Have { index } => self.note_told(index),
-            NaiveMessage::HaveAll => self.told_all = true,
+            NaiveMessage::HaveAll => {
+                self.told_all = true;
+                self.untold.clear();
+            }
             NaiveMessage::Bitfield { bits } => {
                 let ones = |i: &u32| bits[*i as usize / 8] & (0x80 >> (i % 8)) != 0;
                 (0..bits.len() as u32 * 8).filter(ones).for_each(|piece| self.note_told(piece));
@@ -189,11 +215,30 @@ impl Wire {
                 }
             }
             NaiveMessage::RejectRequest { index, begin, length } => self.hear_reject((index, begin, length)),
+            NaiveMessage::Extended { id: 0, payload } => {
+                self.donthave_ids[0] = donthave_id(&payload).or(self.donthave_ids[0]);
+            }
+            NaiveMessage::Extended { id, payload } => {
+                if let Some(piece) = self.donthave(id, &payload, false) {
+                    self.hear_donthave(piece);
+                }
+            }
             _ => {}
         }
     }
 
+    /// What was asked for of the piece may be asked of others at once; with BEP 6 a reject still comes for it.
+    fn hear_donthave(&mut self, piece: u32) {
+        if self.has_told(piece) {
+            self.told.remove(&piece);
+            self.untold.insert(piece);
+            self.asked.retain(|range| range.0 != piece);
+            self.recount_wanted();
+        }
+    }
+
     fn note_told(&mut self, piece: u32) {
+        self.untold.remove(&piece);
         if self.told.insert(piece) && !self.said_have.contains(&piece) && self.wants(piece) {
             self.wanted += 1;
         }
@@ -201,7 +246,17 @@ impl Wire {
 
     /// Whether the peer said that it has a piece.
     pub(super) fn has_told(&self, piece: u32) -> bool {
-        self.told_all || self.told.contains(&piece)
+        (self.told_all || self.told.contains(&piece)) && !self.untold.contains(&piece)
+    }
+
+    /// The id under which the other side takes `lt_donthave`.
+    pub(super) fn takes_donthave(&self) -> Option<u8> {
+        self.donthave_ids[0]
+    }
+
+    /// The pieces that we said we have.
+    pub(super) fn announced(&self) -> impl Iterator<Item = u32> {
+        self.said_have.iter().copied()
     }
 
     /// Whether we said that we have a piece.
@@ -361,6 +416,22 @@ impl Wire {
                 }
                 self.answer((index, begin, length), "reject")?;
             }
+            NaiveMessage::Extended { id: 0, payload } => {
+                self.donthave_ids[1] = donthave_id(&payload).or(self.donthave_ids[1]);
+            }
+            NaiveMessage::Extended { id, payload } => {
+                let Some(piece) = self.donthave(id, &payload, true) else {
+                    return Err((Check::Readable, format!("extended message {id}")));
+                };
+                if !self.said_have.remove(&piece) {
+                    return Err((Check::TakenBack, format!("piece {piece} was never announced")));
+                }
+                self.gone.remove(&piece);
+                self.recount_wanted();
+                if !self.is_fast() {
+                    self.owed.retain(|range, _| range.0 != piece);
+                }
+            }
             NaiveMessage::Unknown { id, .. } => return Err((Check::Readable, format!("message {id}"))),
             _ => {}
         }
@@ -384,11 +455,14 @@ impl Wire {
             return Err((Check::ChokedRequest, format!("{range:?}")));
         }
         let inside = begin.checked_add(len).is_some_and(|end| end <= host.piece_len(piece));
-        if !self.has_told(piece) || !inside || len == 0 || len > 16_384 {
+        // What was taken back may have been decided upon before.
+        let told = self.has_told(piece) || (late || self.asks_wait) && self.untold.contains(&piece);
+        if !told || !inside || len == 0 || len > 16_384 {
             return Err((Check::PossibleRequest, format!("{range:?}")));
         }
         if self.said_have.contains(&piece) {
-            return Err((Check::PossibleRequest, format!("{range:?} is had")));
+            let check = if self.gone.contains(&piece) { Check::TakenBack } else { Check::PossibleRequest };
+            return Err((check, format!("{range:?} is had")));
         }
         if !self.wants(piece) && !late && !self.asks_wait {
             return Err((Check::Unwanted, format!("{range:?}")));
@@ -442,8 +516,11 @@ impl Wire {
             return Ok(());
         }
         self.settle_answers()?;
+        if let Some(piece) = self.gone.first() {
+            return Err((Check::TakenBack, format!("piece {piece} is gone")));
+        }
         let wants = if self.told_all {
-            let settled = self.unwanted.iter().filter(|piece| !self.said_have.contains(piece)).count();
+            let settled = self.unwanted.union(&self.untold).filter(|piece| !self.said_have.contains(piece)).count();
             self.said_have.len() + settled < pieces as usize
         } else {
             self.wanted > 0
@@ -504,6 +581,14 @@ impl Wire {
         }
         before - self.backlog_bytes[1]
     }
+}
+
+/// Where an extended handshake says that BEP 54's message is taken, read by looking for the key.
+fn donthave_id(payload: &[u8]) -> Option<u8> {
+    let key = b"11:lt_donthavei";
+    let at = payload.windows(key.len()).position(|window| window == key)? + key.len();
+    let digits = payload[at..].split(|byte| *byte == b'e').next()?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 fn is_introduction(message: &NaiveMessage) -> bool {
@@ -615,6 +700,17 @@ mod tests {
         let both = [By(Have { index: 1 }), To(Have { index: 1 }), By(KeepAlive)];
         assert_eq!(breach(true, both), None, "we have it");
         assert_eq!(breach(true, [To(HaveAll), By(NotInterested)]), Some(Check::Interested));
+    }
+
+    #[test]
+    fn what_is_taken_back_is_judged() {
+        let takes = || Extended { id: 0, payload: b"d1:md11:lt_donthavei3eee".to_vec() };
+        let gone = |id, piece: u32| Extended { id, payload: piece.to_be_bytes().to_vec() };
+        assert_eq!(breach(true, [To(takes()), By(Have { index: 1 }), By(gone(3, 1)), By(Have { index: 1 })]), None);
+        assert_eq!(breach(true, [To(takes()), By(gone(3, 1))]), Some(Check::TakenBack));
+        assert_eq!(breach(true, [By(Have { index: 1 }), By(gone(3, 1))]), Some(Check::Readable));
+        let asks = [By(takes()), To(HaveAll), To(Unchoke), By(Interested), To(gone(3, 3)), By(ASK)];
+        assert_eq!(breach(true, asks), Some(Check::PossibleRequest));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::hash::{HashState, sha1};
 use crate::id::{BLOCK_LEN, ConnId, FileIndex, InfoHash, OpId, PeerId, PieceIndex, TorrentId};
 use crate::layout::Layout;
 use crate::metainfo::Metainfo;
+use crate::peer::LT_DONTHAVE_ID;
 use crate::selection::Priority;
 use crate::time::{Duration, Instant};
 use crate::view::TorrentView;
@@ -602,6 +603,10 @@ impl World {
             Message::Have(piece) => _ = peer.has.insert(piece.0),
             Message::HaveAll => peer.has = (0..self.meta.layout.piece_count()).collect(),
             Message::RejectRequest(request) => peer.asked.retain(|r| r != request),
+            Message::Extended { id: LT_DONTHAVE_ID, payload: [.., piece] } => {
+                peer.has.remove(&u32::from(*piece));
+                peer.asked.retain(|request| request.piece.0 != u32::from(*piece));
+            }
             Message::Request(request) => peer.asking.push(*request),
             _ => {}
         }

@@ -10,6 +10,7 @@ mod liars;
 mod life;
 mod limits;
 mod links;
+mod losses;
 mod parts;
 mod readers;
 mod resume;
