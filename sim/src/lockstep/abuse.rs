@@ -103,9 +103,29 @@ impl Talk {
                 };
                 reply.bytes.extend(encode(&message));
             }
+            Fault::TakesBack if self.donthave_id != 0 => {
+                for _ in 0..rng.below(80) {
+                    let index = rng.below(u64::from(pieces)) as u32;
+                    let message = match rng.below(200) {
+                        0 => self.dont_have(pieces + index),
+                        1 => NaiveMessage::Extended { id: self.donthave_id, payload: vec![0; rng.below(9) as usize] },
+                        2 => NaiveMessage::HaveAll,
+                        3 => NaiveMessage::Extended { id: 0, payload: b"d1:md11:lt_donthavei3eee".to_vec() },
+                        4..100 => NaiveMessage::Have { index },
+                        _ => self.dont_have(index),
+                    };
+                    let often = if rng.below(20) == 0 { 5 } else { 1 };
+                    (0..often).for_each(|_| reply.bytes.extend(encode(&message)));
+                }
+            }
             _ => {}
         }
         reply.vices += u64::from(reply.bytes.len() > before);
+    }
+
+    /// BEP 54's message.
+    pub(super) fn dont_have(&self, piece: u32) -> NaiveMessage {
+        NaiveMessage::Extended { id: self.donthave_id, payload: piece.to_be_bytes().to_vec() }
     }
 
     /// Takes back some of what it asked for: perhaps it is just being sent.
@@ -131,7 +151,8 @@ mod tests {
         let content = Content::new(&content::torrent("talk", &[50_000], 1000));
         let mut rng = Rng::new(&[4; 32], Stream::Choker, 0);
         let hello = encode_handshake(&NaiveHandshake { reserved: [0; 8], info_hash: [1; 20], peer_id: [2; 20] });
-        let heard = [hello, encode(&NaiveMessage::Unchoke)].concat();
+        let takes = NaiveMessage::Extended { id: 0, payload: b"d1:md11:lt_donthavei7eee".to_vec() };
+        let heard = [hello, encode(&takes), encode(&NaiveMessage::Unchoke)].concat();
         for vice in [
             Fault::ChokedRequests,
             Fault::CancelRaces,
@@ -139,6 +160,7 @@ mod tests {
             Fault::FastAbuse,
             Fault::KeepAliveFlood,
             Fault::HugeExtended,
+            Fault::TakesBack,
         ] {
             let mut talk = Talk::new(vice, [3; 20], [1; 20], true);
             let mut replies = vec![talk.connected(), talk.received(&heard, &content, &mut rng)];

@@ -103,6 +103,7 @@ faults! {
     HugeExtended "peer: huge extended handshake",
     KeepAliveFlood "peer: keep-alive flood",
     OddMessages "peer: port and unknown messages",
+    TakesBack "peer: takes pieces back",
     TrackerHangs "tracker: hangs",
     TrackerRefuses "tracker: refuses",
     TrackerMalformed "tracker: malformed",

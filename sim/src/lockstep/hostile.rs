@@ -5,6 +5,7 @@
 use super::content::Content;
 use super::faults::Fault;
 use super::stream::{Heard, Stream};
+use super::wire::donthave_id;
 use crate::naive_wire::{NaiveHandshake, NaiveMessage, encode, encode_handshake, lying_frame};
 use sameseed_core::rng::Rng;
 
@@ -40,6 +41,8 @@ pub(super) struct Talk {
     mute: bool,
     /// Seconds in which it has done wrong.
     pub(super) rounds: u32,
+    /// The id under which the client takes BEP 54's message.
+    pub(super) donthave_id: u8,
     /// Asked for and not yet cancelled.
     pub(super) asked: Vec<(u32, u32, u32)>,
 }
@@ -63,6 +66,7 @@ impl Talk {
             served: 0,
             mute: false,
             rounds: 0,
+            donthave_id: 0,
             asked: Vec::new(),
         }
     }
@@ -73,7 +77,7 @@ impl Talk {
     }
 
     fn handshake(&self) -> Vec<u8> {
-        let extended = if self.vice == Fault::HugeExtended { 0x10 } else { 0 };
+        let extended = if matches!(self.vice, Fault::HugeExtended | Fault::TakesBack) { 0x10 } else { 0 };
         let reserved = [0, 0, 0, 0, 0, extended, 0, 4];
         encode_handshake(&NaiveHandshake { reserved, info_hash: self.info_hash, peer_id: self.peer_id })
     }
@@ -172,6 +176,7 @@ impl Talk {
             NaiveMessage::Unchoke if matches!(self.vice, Fault::RequestFlood | Fault::NeverReads) => {
                 self.flood(content, rng, reply);
             }
+            NaiveMessage::Extended { id: 0, ref payload } => self.donthave_id = donthave_id(payload).unwrap_or(0),
             NaiveMessage::Request { index, begin, length } => self.serve((index, begin, length), content, rng, reply),
             _ => {}
         }
@@ -198,6 +203,11 @@ impl Talk {
             Fault::CorruptBlock if strikes => block[0] ^= 1,
             Fault::WrongOffset if strikes => at = begin + 1,
             Fault::RejectsAll => refused = true,
+            // In place of an answer, and then the answer all the same.
+            Fault::TakesBack if strikes && self.donthave_id != 0 => {
+                reply.bytes.extend(encode(&self.dont_have(index)));
+                refused = rng.below(2) == 0;
+            }
             Fault::SilentHolder => {
                 reply.vices += 1;
                 return;

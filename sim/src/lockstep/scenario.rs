@@ -97,6 +97,7 @@ const VICES: &[Fault] = &[
     Fault::HugeExtended,
     Fault::KeepAliveFlood,
     Fault::OddMessages,
+    Fault::TakesBack,
 ];
 const TRACKER_FAULTS: &[Fault] = &[
     Fault::TrackerHangs,

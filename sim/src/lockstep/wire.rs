@@ -520,7 +520,8 @@ impl Wire {
             return Err((Check::TakenBack, format!("piece {piece} is gone")));
         }
         let wants = if self.told_all {
-            let settled = self.unwanted.union(&self.untold).filter(|piece| !self.said_have.contains(piece)).count();
+            let settled = self.unwanted.union(&self.untold);
+            let settled = settled.filter(|piece| **piece < pieces && !self.said_have.contains(piece)).count();
             self.said_have.len() + settled < pieces as usize
         } else {
             self.wanted > 0
@@ -584,7 +585,7 @@ impl Wire {
 }
 
 /// Where an extended handshake says that BEP 54's message is taken, read by looking for the key.
-fn donthave_id(payload: &[u8]) -> Option<u8> {
+pub(super) fn donthave_id(payload: &[u8]) -> Option<u8> {
     let key = b"11:lt_donthavei";
     let at = payload.windows(key.len()).position(|window| window == key)? + key.len();
     let digits = payload[at..].split(|byte| *byte == b'e').next()?;
