@@ -6,7 +6,7 @@ use crate::id::{ConnId, InfoHash, PeerId, TorrentId};
 use crate::ledger::Ledger;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 /// One torrent at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,6 +158,8 @@ pub struct View {
     pub operations: u32,
     /// Hosts that are refused, whole or in part, because wrong bytes came from there.
     pub banned: u32,
+    /// Our addresses as trackers and most peers see them (BEP 24, BEP 10): at most one of each family, nearby and in the world.
+    pub external_ips: Vec<IpAddr>,
     /// Limits of rate of all torrents together.
     pub limits: RateLimits,
 }

@@ -467,6 +467,9 @@ impl Announcer {
         // Who was replaced has said all that is of interest.
         let replaced = attempt.kind == AnnounceKind::Stopped;
         let running = matches!(self.phase, Phase::Running);
+        // Before the peers, among whom we ourselves may be.
+        let from = from.ip();
+        self.outputs.extend(reply.external_ip.map(|said| AnnounceOutput::OwnIp { from, said }));
         if running && !replaced && peers > 0 {
             self.outputs.push_back(AnnounceOutput::Peers(reply.peers));
         }

@@ -105,6 +105,7 @@ impl World {
                 self.peers.extend(peers);
                 line
             }
+            AnnounceOutput::OwnIp { from, said } => format!("own ip {said} by {from}"),
             AnnounceOutput::Answered { url, peers, next_in, .. } => {
                 format!("answered {url} peers={peers} next={}", next_in.as_secs())
             }

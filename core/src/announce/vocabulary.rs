@@ -6,7 +6,7 @@ use crate::id::{InfoHash, PeerId};
 use crate::time::Duration;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 /// What an announcer is made of.
 #[derive(Clone, Debug)]
@@ -84,6 +84,13 @@ pub(crate) enum AnnounceOutput {
     },
     /// Peers that a tracker named; never empty. We ourselves may be among them.
     Peers(Vec<SocketAddr>),
+    /// A tracker says where we are (BEP 24).
+    OwnIp {
+        /// The tracker's address.
+        from: IpAddr,
+        /// Ours, as it says.
+        said: IpAddr,
+    },
     /// A tracker answered.
     Answered {
         /// Its URL, without query.

@@ -169,6 +169,7 @@ impl Engine {
             pool: (pool.capacity() as u32, pool.reserved() as u32, pool.out() as u32),
             operations: self.shared.operations() as u32,
             banned: self.shared.bans.len() as u32,
+            external_ips: self.shared.external.believed().to_vec(),
             limits: self.limits(),
         }
     }

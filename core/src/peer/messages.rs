@@ -5,7 +5,7 @@ use crate::bitfield::Bitfield;
 use crate::fault::PeerFault;
 use crate::id::PieceIndex;
 use crate::wire::{BlockRequest, ExtendedHandshake, Message};
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 /// Messages that change nothing are borne with up to this many at once (a lazy bitfield, a late cancel) ...
 pub(super) const PATIENCE: u32 = 2000;
@@ -40,8 +40,8 @@ pub(crate) enum News {
     Cancels(BlockRequest),
     /// It will not send a block that we asked for (BEP 6).
     Rejects(BlockRequest),
-    /// It told about itself (BEP 10).
-    Introduced,
+    /// It told about itself (BEP 10), and perhaps where it sees us.
+    Introduced(Option<IpAddr>),
 }
 
 impl Peer {
@@ -110,7 +110,7 @@ impl Peer {
                 let theirs = ExtendedHandshake::parse(payload)?;
                 self.redundant()?;
                 self.introduce(&theirs);
-                Ok(News::Introduced)
+                Ok(News::Introduced(theirs.yourip))
             }
             // Also from who has not said that it takes such messages itself.
             Message::Extended { id: LT_DONTHAVE_ID, payload } if self.extended => self.take_back(payload),

@@ -45,7 +45,7 @@ impl Torrent {
             }
             let conn = shared.next_conn();
             let Some(addr) = self.candidates.pop_due(now, conn) else { return };
-            if is_ourselves(shared, addr) || shared.bans.contains(addr) {
+            if shared.own.is_at(addr) || shared.bans.contains(addr) {
                 self.candidates.never_again(addr);
                 continue;
             }
@@ -320,7 +320,7 @@ impl Torrent {
     /// Addresses named by a tracker.
     pub(super) fn add_candidates(&mut self, now: Instant, shared: &mut Shared, peers: &[SocketAddr]) {
         for addr in peers {
-            if is_ourselves(shared, *addr) {
+            if shared.own.is_at(*addr) {
                 self.candidates.never_again(*addr);
             } else if !shared.bans.contains(*addr) {
                 self.candidates.add(now, *addr, Source::Tracker);
@@ -352,8 +352,4 @@ pub(super) fn say_hello(peer: &mut Peer, now: Instant, shared: &Shared, upload_o
     let mut payload = Vec::new();
     hello.encode(&mut payload);
     peer.send(now, &Message::Extended { id: 0, payload: &payload });
-}
-
-fn is_ourselves(shared: &Shared, addr: SocketAddr) -> bool {
-    addr.port() == shared.config.listen_port && shared.config.own_ips.contains(&addr.ip())
 }

@@ -2,6 +2,7 @@
 
 use super::{Shared, Torrent};
 use crate::action::CloseReason;
+use crate::external::Witness;
 use crate::fault::PeerFault;
 use crate::id::{BLOCK_LEN, ConnId, PieceIndex};
 use crate::ledger::Fate;
@@ -174,7 +175,10 @@ impl Torrent {
             News::Requests(request) => return self.handle_request(now, shared, conn, request),
             News::Cancels(request) => self.handle_cancel(now, shared, conn, request),
             News::Rejects(request) => self.handle_reject(shared, conn, request)?,
-            News::Introduced => {
+            News::Introduced(yourip) => {
+                if let Some(said) = yourip {
+                    shared.hear_own_ip(peer.addr.ip(), said, Witness::Peer);
+                }
                 if let Some(addr) = peer.listen_addr {
                     self.candidates.linked(now, addr, conn);
                 }

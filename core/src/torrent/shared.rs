@@ -7,13 +7,15 @@ use crate::bans::Bans;
 use crate::blame::ReadingId;
 use crate::block::BlockPool;
 use crate::config::Config;
+use crate::external::{External, Witness};
 use crate::id::{ConnId, OpId, PeerId, PieceIndex, TorrentId};
 use crate::limiter::Lines;
 use crate::peer::{FIRST_CREDIT_BYTES, Peer, READ_GRANT_BYTES};
+use crate::priority::Own;
 use crate::time::Instant;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 /// Whose operation it is, and what to do with its outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +95,10 @@ pub(crate) struct Shared {
     pub half_open: usize,
     /// Whose connections are refused.
     pub bans: Bans,
+    /// What others say our addresses are.
+    pub external: External,
+    /// Our addresses: those that are believed, and those that are known.
+    pub own: Own,
     /// How fast bytes may flow, and which torrents wait for a share.
     pub lines: Lines<TorrentId>,
     operations: BTreeMap<OpId, (TorrentId, Purpose)>,
@@ -112,6 +118,7 @@ impl Shared {
         let mut lines = Lines::default();
         lines.down.bucket.set_rate(Instant::ZERO, config.limits.down);
         lines.up.bucket.set_rate(Instant::ZERO, config.limits.up);
+        let own = Own { ips: config.own_ips.clone(), port: config.listen_port };
         Shared {
             config,
             peer_id,
@@ -123,6 +130,8 @@ impl Shared {
             unnamed: 0,
             half_open: 0,
             bans: Bans::default(),
+            external: External::default(),
+            own,
             lines,
             operations: BTreeMap::new(),
             absorbing: 0,
@@ -137,6 +146,13 @@ impl Shared {
     pub(crate) fn unix_s(&self, now: Instant) -> u64 {
         let (start, unix_s) = self.clock;
         unix_s.saturating_add(now.since(start).as_secs())
+    }
+
+    /// Somebody at `from` says that our address is `said`.
+    pub(crate) fn hear_own_ip(&mut self, from: IpAddr, said: IpAddr, witness: Witness) {
+        if self.external.hear(from, said, witness) {
+            self.own.ips = [self.external.believed(), &self.config.own_ips].concat();
+        }
     }
 
     /// Begins an operation.
@@ -188,6 +204,7 @@ impl Shared {
     pub(crate) fn check_invariants(&self) {
         self.pool.check_invariants();
         self.bans.check_invariants();
+        self.external.check_invariants();
         let count = |is: fn(&Purpose) -> bool| self.operations.values().filter(|(_, purpose)| is(purpose)).count();
         let absorbing = count(|purpose| matches!(purpose, Purpose::Absorb { .. }));
         assert_eq!(self.absorbing as usize, absorbing, "writes under way equal a recount");

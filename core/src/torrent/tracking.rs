@@ -4,6 +4,7 @@ use super::{Purpose, Shared, Torrent};
 use crate::action::Notice;
 use crate::announce::{AnnounceConfig, AnnounceEvent, AnnounceOutput, Announcer, RequestId};
 use crate::event::Outcome;
+use crate::external::Witness;
 use crate::id::TorrentId;
 use crate::metainfo::Metainfo;
 use crate::rng::{Rng, Seed, Stream};
@@ -133,6 +134,7 @@ impl Torrent {
                 }
                 AnnounceOutput::Abort { request } => shared.abort(self.id, request),
                 AnnounceOutput::Datagram { to, bytes } => shared.datagrams.push_back((to, bytes)),
+                AnnounceOutput::OwnIp { from, said } => shared.hear_own_ip(from, said, Witness::Tracker),
                 AnnounceOutput::Peers(peers) => self.add_candidates(now, shared, &peers),
                 AnnounceOutput::Answered { url, peers, next_in, warning } => {
                     shared.notify(Notice::TrackerAnswered { torrent: self.id, url, peers, next_in, warning });

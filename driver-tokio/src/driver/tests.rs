@@ -91,6 +91,7 @@ impl Machine for Script {
             pool: (0, 0, 0),
             operations: 0,
             banned: 0,
+            external_ips: Vec::new(),
             limits: RateLimits::default(),
         }
     }

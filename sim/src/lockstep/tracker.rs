@@ -86,7 +86,10 @@ impl Tracker {
             _ => {}
         }
         let interval = if fault == Some(Fault::TrackerZero) { 0 } else { INTERVAL_S };
-        let mut body = format!("d8:intervali{interval}e5:peers{}:", peers.len()).into_bytes();
+        // BEP 24; and one that is odd tells everybody another lie.
+        let external = if fault == Some(Fault::TrackerExtras) { (mood as u32).to_be_bytes() } else { from.octets() };
+        let mut body = [&b"d11:external ip4:"[..], &external].concat();
+        body.extend(format!("8:intervali{interval}e5:peers{}:", peers.len()).as_bytes());
         body.extend(peers);
         let mut reply = FetchReply { status: 200, ..FetchReply::default() };
         if fault == Some(Fault::TrackerExtras) {

@@ -8,11 +8,11 @@ use crate::event::{Command, Event};
 use crate::fault::LinkFault;
 use crate::id::{BLOCK_LEN, ConnId};
 use crate::time::Duration;
-use crate::wire::{Handshake, Message};
+use crate::wire::{ExtendedHandshake, Handshake, Message};
 use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 fn addr(host: u8) -> SocketAddr {
     SocketAddr::from(([10, 0, 1, host], 6881))
@@ -145,6 +145,26 @@ fn our_own_address_in_a_list_is_not_dialled() {
     let config = Config { own_ips: vec![addr(1).ip()], ..config() };
     let world = World::with_peers(4, BLOCK_LEN, false, config, vec![addr(1), addr(2)]);
     assert_eq!(world.dials.iter().map(|(_, to)| *to).collect::<Vec<_>>(), [addr(2)]);
+}
+
+#[test]
+fn what_most_peers_call_us_is_our_address_and_what_one_says_is_not() {
+    let mut world = dialled((1..=4).map(addr).collect());
+    let own: IpAddr = "10.0.9.9".parse().unwrap();
+    let conns: Vec<ConnId> = (0..4).map(|_| world.dial_succeeds(0)).collect();
+    for (n, conn) in conns.iter().enumerate() {
+        assert!(world.engine.view().external_ips.is_empty(), "{n} of 4 have said it");
+        world.shake(*conn, n as u8 + 1, true);
+        let said = if n == 0 { addr(4).ip() } else { own };
+        let mut payload = vec![];
+        ExtendedHandshake { yourip: Some(said), ..ExtendedHandshake::default() }.encode(&mut payload);
+        (0..10).for_each(|_| world.say(*conn, &Message::Extended { id: 0, payload: &payload }));
+    }
+    assert_eq!(world.engine.view().external_ips, [own]);
+    let peers = vec![SocketAddr::new(own, 6881)];
+    world.handle(Event::Command(Command::AddPeers { torrent: TORRENT, peers }));
+    assert!(world.dials.iter().all(|(_, to)| to.ip() != own), "ourselves");
+    world.audit();
 }
 
 #[test]

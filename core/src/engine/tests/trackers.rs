@@ -74,3 +74,14 @@ fn a_tracker_that_hangs_does_not_hold_up_the_download_nor_the_end() {
     assert!(world.now.since(begun) <= Duration::from_secs(5));
     assert!(!matches!(world.engine.poll_action(), Some(Action::Submit { .. })));
 }
+
+#[test]
+fn our_address_as_a_tracker_tells_it_is_not_dialled_and_is_shown() {
+    let mut world = World::tracked(config(), vec![URL]);
+    let (ourselves, other) = (SocketAddr::from(([10, 0, 7, 7], 6881)), SocketAddr::from(([10, 0, 7, 8], 6881)));
+    let told = [&b"d11:external ip4:\x0a\0\x07\x07"[..], &reply(&[ourselves, other])[1..]].concat();
+    world.answer_fetch(told);
+    assert_eq!(world.dials.iter().map(|(_, to)| *to).collect::<Vec<_>>(), [other]);
+    assert_eq!(world.engine.view().external_ips, [ourselves.ip()]);
+    world.audit();
+}
