@@ -2,12 +2,17 @@
 //!
 //! Bounded, deduplicated, and patient: an address that fails waits longer each time. Ourselves and the banned are remembered, so that a
 //! tracker which names them over and over costs nothing.
+//!
+//! Of those that are due the canonical peer priority decides (BEP 40): both ends of a connection give it the same rank, so places go where both sides
+//! want them. Who failed comes after all who did not, however high its rank: no address is starved by dead ones.
 
 use crate::id::ConnId;
+use crate::priority::Own;
 use crate::rng::Rng;
 use crate::time::{Duration, Instant};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 use core::net::{IpAddr, SocketAddr};
 
 /// How many addresses are kept: more than any client connects to in hours, and some 300 KiB.
@@ -62,8 +67,27 @@ struct Candidate {
     state: State,
     failures: u32,
     source: Source,
+    /// Its canonical peer priority.
+    priority: u32,
     /// There was nothing to trade, because both sides had everything.
     sated: bool,
+}
+
+/// The order in which addresses that are due are dialled: who never failed, named by hand, of high priority, and the rest by lot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    failures: u32,
+    by_others: bool,
+    priority: Reverse<u32>,
+    turn: u64,
+    addr: SocketAddr,
+}
+
+impl Candidate {
+    fn rank(&self, turn: u64, addr: SocketAddr) -> Rank {
+        let (failures, by_others) = (self.failures, self.source != Source::Hand);
+        Rank { failures, by_others, priority: Reverse(self.priority), turn, addr }
+    }
 }
 
 /// How many addresses there are of each kind.
@@ -89,7 +113,12 @@ pub(crate) struct Standing {
 #[derive(Clone, Debug)]
 pub(crate) struct Candidates {
     known: BTreeMap<SocketAddr, Candidate>,
+    /// Those that wait for their time.
     queue: BTreeSet<(Instant, u64, SocketAddr)>,
+    /// Those whose time has come.
+    due: BTreeSet<Rank>,
+    /// What the priorities were reckoned with.
+    own: Own,
     /// The addresses that each connection is linked to: more than one when a peer has several.
     links: BTreeMap<ConnId, Vec<SocketAddr>>,
     /// Whether any address may have failed or be past use: only then is it worth a search for one to drop.
@@ -100,15 +129,35 @@ pub(crate) struct Candidates {
 impl Candidates {
     /// None yet.
     pub(crate) fn new(rng: Rng) -> Self {
-        Candidates { known: BTreeMap::new(), queue: BTreeSet::new(), links: BTreeMap::new(), any_useless: false, rng }
+        Candidates {
+            known: BTreeMap::new(),
+            queue: BTreeSet::new(),
+            due: BTreeSet::new(),
+            own: Own::default(),
+            links: BTreeMap::new(),
+            any_useless: false,
+            rng,
+        }
     }
 
     /// How many could be dialled now or later.
     pub(crate) fn waiting(&self) -> usize {
-        self.queue.len()
+        self.queue.len() + self.due.len()
     }
 
-    /// An address was named. Unusable ones are dropped; of too many, the new ones.
+    /// Our own addresses are these: when that is news, all priorities are reckoned anew.
+    pub(crate) fn set_own(&mut self, own: &Own) {
+        if self.own == *own {
+            return;
+        }
+        self.own.clone_from(own);
+        let due = core::mem::take(&mut self.due);
+        self.known.iter_mut().for_each(|(addr, candidate)| candidate.priority = own.priority_of(*addr));
+        let rank = |rank: Rank| Some(self.known.get(&rank.addr)?.rank(rank.turn, rank.addr));
+        self.due = due.into_iter().filter_map(rank).collect();
+    }
+
+    /// An address was named. Unusable ones are dropped; of too many, those past use, and else the ones of the lowest rank.
     pub(crate) fn add(&mut self, now: Instant, addr: SocketAddr, source: Source) {
         let usable = addr.port() != 0
             && (source == Source::Hand || addr.port() >= FIRST_UNPRIVILEGED_PORT)
@@ -116,14 +165,21 @@ impl Candidates {
         if !usable || self.known.contains_key(&addr) {
             return;
         }
-        if self.known.len() >= MAX_CANDIDATES && !self.evict() {
+        let turn = self.rng.next_u64();
+        let (state, priority) = (State::Waiting { at: now, turn }, self.own.priority_of(addr));
+        let candidate = Candidate { state, failures: 0, source, priority, sated: false };
+        let rank = candidate.rank(turn, addr);
+        if self.known.len() >= MAX_CANDIDATES && !self.evict() && !self.evict_lower(&rank) {
             return;
         }
-        // Named by hand: before all others. The rest in random order.
-        let turn = if source == Source::Hand { 0 } else { self.rng.next_u64().max(1) };
-        self.known
-            .insert(addr, Candidate { state: State::Waiting { at: now, turn }, failures: 0, source, sated: false });
-        self.queue.insert((now, turn, addr));
+        self.known.insert(addr, candidate);
+        self.due.insert(rank);
+    }
+
+    /// Makes room for one of this rank by dropping the last of those that are due, when that stands behind it.
+    fn evict_lower(&mut self, rank: &Rank) -> bool {
+        let last = self.due.last().copied().filter(|last| last > rank && last.by_others);
+        last.is_some_and(|last| self.due.remove(&last) && self.known.remove(&last.addr).is_some())
     }
 
     /// Makes room by dropping an address that is never to be dialled, or else the one that has failed most, when there is one.
@@ -142,19 +198,20 @@ impl Candidates {
 
     /// The next address to dial, now. It counts as linked over `conn` from here on.
     pub(crate) fn pop_due(&mut self, now: Instant, conn: ConnId) -> Option<SocketAddr> {
-        let (at, turn, addr) = *self.queue.first()?;
-        if at > now {
-            return None;
+        while let Some((at, turn, addr)) = self.queue.first().copied().filter(|(at, ..)| *at <= now) {
+            self.queue.remove(&(at, turn, addr));
+            self.due.extend(self.known.get(&addr).map(|candidate| candidate.rank(turn, addr)));
         }
-        self.queue.remove(&(at, turn, addr));
+        let addr = self.due.pop_first()?.addr;
         self.known.get_mut(&addr)?.state = State::Linked(conn);
         self.links.entry(conn).or_default().push(addr);
         Some(addr)
     }
 
-    /// When the next address may be dialled.
+    /// When the next address may be dialled; some moment that is past when one is due.
     pub(crate) fn next_due(&self) -> Option<Instant> {
-        self.queue.first().map(|(at, _, _)| *at)
+        let due = self.due.first().map(|_| Instant::ZERO);
+        due.or_else(|| self.queue.first().map(|(at, ..)| *at))
     }
 
     /// An address is reached over `conn` (which may have come in from elsewhere).
@@ -235,6 +292,7 @@ impl Candidates {
     /// Forgets every address that is `banned` and not connected.
     pub(crate) fn forget(&mut self, banned: impl Fn(SocketAddr) -> bool) {
         self.queue.retain(|(_, _, addr)| !banned(*addr));
+        self.due.retain(|rank| !banned(rank.addr));
         self.known.retain(|addr, c| !banned(*addr) || !matches!(c.state, State::Waiting { .. }));
     }
 
@@ -275,7 +333,16 @@ impl Candidates {
         let state = |addr| self.known.get(addr).map(|c| c.state);
         let mut queue = self.queue.iter();
         let agrees = queue.all(|(at, turn, addr)| state(addr) == Some(State::Waiting { at: *at, turn: *turn }));
-        assert!(agrees && waiting == self.queue.len(), "each waiting address stands in the queue once");
+        assert!(agrees && waiting == self.waiting(), "each waiting address stands in one queue once");
+        let is_ranked = |rank: &Rank| {
+            let candidate = self.known.get(&rank.addr);
+            let turn =
+                candidate.and_then(|c| if let State::Waiting { turn, .. } = c.state { Some(turn) } else { None });
+            turn == Some(rank.turn) && candidate.is_some_and(|c| c.rank(rank.turn, rank.addr) == *rank)
+        };
+        assert!(self.due.iter().all(is_ranked), "who is due stands at its rank");
+        let reckoned = |(addr, c): (&SocketAddr, &Candidate)| c.priority == self.own.priority_of(*addr);
+        assert!(self.known.iter().all(reckoned), "priorities are those of our own addresses");
         let linked = |(addr, c): (&SocketAddr, &Candidate)| match c.state {
             State::Linked(conn) => self.links.get(&conn).is_some_and(|addrs| addrs.contains(addr)),
             _ => true,
@@ -286,8 +353,10 @@ impl Candidates {
     }
 
     fn unqueue(&mut self, addr: SocketAddr) {
-        if let Some(Candidate { state: State::Waiting { at, turn }, .. }) = self.known.get(&addr) {
-            self.queue.remove(&(*at, *turn, addr));
+        if let Some(candidate) = self.known.get(&addr)
+            && let State::Waiting { at, turn } = candidate.state
+        {
+            let _ = self.queue.remove(&(at, turn, addr)) || self.due.remove(&candidate.rank(turn, addr));
         }
     }
 }
@@ -314,8 +383,9 @@ fn is_unicast(ip: IpAddr) -> bool {
 mod tests {
     use super::*;
     use crate::engine::tests::breaches::check_breaches;
-    use crate::rng::Stream;
+    use crate::rng::{Rng, Stream};
     use core::net::Ipv4Addr;
+    use proptest::prelude::*;
 
     fn candidates() -> Candidates {
         Candidates::new(Rng::new(&[1; 32], Stream::Candidates, 0))
@@ -444,6 +514,91 @@ mod tests {
         assert_eq!(c.pop_due(Instant::ZERO, ConnId::dialed(1)), Some(addr(9999)));
     }
 
+    fn own() -> Own {
+        Own { ips: [[123, 213, 32, 10].into()].into(), port: 6881 }
+    }
+
+    fn far(n: u32) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::from_bits(0x5000_0000 + n * 0x1_0000), 6881))
+    }
+
+    /// All that are due, in their order.
+    fn dial_all(c: &mut Candidates) -> Vec<SocketAddr> {
+        (0..).map_while(|n| c.pop_due(Instant::from_secs(10_000), ConnId::dialed(n))).collect()
+    }
+
+    #[test]
+    fn of_those_that_are_due_the_canonical_priority_decides() {
+        let mut c = candidates();
+        (0..50).for_each(|n| c.add(Instant::ZERO, far(n), Source::Tracker));
+        c.set_own(&own());
+        (50..100).for_each(|n| c.add(Instant::ZERO, far(n), Source::Tracker));
+        c.add(Instant::ZERO, addr(7), Source::Hand);
+        c.check_invariants();
+        let order = dial_all(&mut c);
+        let mut expected: Vec<SocketAddr> = (0..100).map(far).collect();
+        expected.sort_by_key(|addr| Reverse(own().priority_of(*addr)));
+        assert_eq!((order.first(), order.get(1..)), (Some(&addr(7)), Some(&expected[..])));
+    }
+
+    #[test]
+    fn who_failed_comes_after_all_who_did_not() {
+        let mut c = candidates();
+        c.set_own(&own());
+        (0..100).for_each(|n| c.add(Instant::ZERO, far(n), Source::Tracker));
+        let best = c.pop_due(Instant::ZERO, ConnId::dialed(1000)).unwrap();
+        c.unlinked(Instant::ZERO, ConnId::dialed(1000), Ending::Useless);
+        assert_eq!(dial_all(&mut c).last(), Some(&best));
+    }
+
+    #[test]
+    fn of_too_many_those_of_the_highest_priority_stay() {
+        let mut c = candidates();
+        c.set_own(&own());
+        c.add(Instant::ZERO, addr(7), Source::Hand);
+        let many = 3 * MAX_CANDIDATES as u32;
+        (0..many).for_each(|n| c.add(Instant::ZERO, far(n), Source::Tracker));
+        c.check_invariants();
+        let mut expected: Vec<SocketAddr> = (0..many).map(far).collect();
+        expected.sort_by_key(|addr| Reverse(own().priority_of(*addr)));
+        expected.truncate(MAX_CANDIDATES - 1);
+        assert_eq!(dial_all(&mut c).get(1..), Some(&expected[..]));
+    }
+
+    proptest! {
+        /// Beside a list that is sorted anew each time.
+        #[test]
+        fn the_next_address_is_the_first_in_order_whatever_happened(
+            steps in proptest::collection::vec((0..5u8, 0..40u32, 0..20u64), 0..200),
+        ) {
+            let (mut c, mut now, mut linked) = (candidates(), Instant::ZERO, Vec::new());
+            for (n, (step, which, seconds)) in steps.into_iter().enumerate() {
+                now = now + Duration::from_secs(seconds);
+                match step {
+                    0 => c.add(now, far(which), Source::Tracker),
+                    1 => c.set_own(&Own { port: which as u16, ..if which < 20 { own() } else { Own::default() } }),
+                    2 if !linked.is_empty() => {
+                        let conn = linked.remove(which as usize % linked.len());
+                        let ending = [Ending::Useful, Ending::Useless, Ending::Breach][which as usize % 3];
+                        c.unlinked(now, conn, ending);
+                    }
+                    3 => c.forget(|banned| banned == far(which)),
+                    _ => {
+                        let order = |(addr, c): (&SocketAddr, &Candidate)| match c.state {
+                            State::Waiting { at, turn } if at <= now => Some((c.failures, !c.priority, turn, *addr)),
+                            _ => None,
+                        };
+                        let first = c.known.iter().filter_map(order).min().map(|(.., addr)| addr);
+                        let conn = ConnId::dialed(n as u64);
+                        prop_assert_eq!(c.pop_due(now, conn), first);
+                        linked.extend(first.map(|_| conn));
+                    }
+                }
+                c.check_invariants();
+            }
+        }
+    }
+
     #[test]
     fn a_million_addresses_cost_no_more_than_the_bound() {
         let mut c = candidates();
@@ -467,13 +622,21 @@ mod tests {
             Candidates::check_invariants,
             &[
                 ("addresses are bounded", |c| {
-                    let never = Candidate { state: State::Never, failures: 0, source: Source::Tracker, sated: false };
+                    let (state, source) = (State::Never, Source::Tracker);
+                    let never = Candidate { state, failures: 0, source, priority: 0, sated: false };
                     c.known.extend((0..MAX_CANDIDATES as u16).map(|n| (addr(3000 + n), never)));
                 }),
-                ("each waiting address stands in the queue once", |c| c.queue.clear()),
+                ("each waiting address stands in one queue once", |c| c.due.clear()),
+                ("who is due stands at its rank", |c| {
+                    let rank = c.due.pop_first().unwrap();
+                    c.due.insert(Rank { failures: 1, ..rank });
+                }),
+                ("priorities are those of our own addresses", |c| c.own.ips.push([10, 0, 0, 9].into())),
                 ("an address in use is found by its link", |c| c.links.clear()),
                 ("an address past use is known to be there", |c| {
-                    c.known.values_mut().for_each(|candidate| candidate.failures = 1);
+                    let rank = c.due.pop_first().unwrap();
+                    c.known.get_mut(&rank.addr).unwrap().failures = 1;
+                    c.due.insert(Rank { failures: 1, ..rank });
                 }),
             ],
         );

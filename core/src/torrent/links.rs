@@ -34,6 +34,7 @@ impl Torrent {
         if !self.is_running() {
             return;
         }
+        self.candidates.set_own(&shared.own);
         while shared.half_open < shared.config.max_half_open
             && self.dials_this_second < MAX_DIALS_PER_SECOND
             && self.peers.len() < shared.config.max_connections_per_torrent
@@ -319,6 +320,7 @@ impl Torrent {
 
     /// Addresses named by a tracker.
     pub(super) fn add_candidates(&mut self, now: Instant, shared: &mut Shared, peers: &[SocketAddr]) {
+        self.candidates.set_own(&shared.own);
         for addr in peers {
             if shared.own.is_at(*addr) {
                 self.candidates.never_again(*addr);
