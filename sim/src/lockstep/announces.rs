@@ -108,7 +108,9 @@ impl Announces {
 
     /// The torrent is paused, removed or checked again: it takes its leave, and nobody waits for the end of that.
     pub(super) fn rests(&mut self) {
-        *self = Announces { rests: true, has_completed: self.has_completed, ..Announces::default() };
+        let Announces { has_completed, redirected, .. } = *self;
+        // A redirect that came just before is still followed.
+        *self = Announces { rests: true, has_completed, redirected, ..Announces::default() };
     }
 
     /// The client has stopped, and had time to say so.
