@@ -9,6 +9,7 @@ use sameseed_core::event::Outcome;
 use sameseed_core::fault::DiskFault;
 use sameseed_core::id::{ConnId, InfoHash, OpId, PieceIndex, TorrentId};
 use sameseed_core::layout::Layout;
+use std::fs::File;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,6 +31,12 @@ pub trait Disk: 'static {
 
     /// Begins to read a range for sending, or for a reader.
     fn read(&mut self, request: ReadRequest);
+
+    /// Where a range stands as a whole, when it can be sent from there without waiting for a device: in one file that is open, and in memory. `None` when that is
+    /// not so, or not known: then it is read.
+    fn at_hand(&mut self, _torrent: TorrentId, _piece: PieceIndex, _begin: u32, _len: u32) -> Option<FileRange> {
+        None
+    }
 
     /// Appends everything that has ended to `done` and is ready when there was anything; else wakes the task when there is.
     fn poll_done(&mut self, cx: &mut Context<'_>, done: &mut Vec<DiskDone>) -> Poll<()>;
@@ -74,6 +81,19 @@ pub struct ReadRequest {
     pub len: u32,
     /// A used buffer whose memory may serve again.
     pub buffer: Vec<u8>,
+}
+
+/// A range of one file, to be sent from there by the system.
+#[derive(Clone, Debug)]
+pub struct FileRange {
+    /// The file, open for reading.
+    pub file: Arc<File>,
+    /// From where on, in bytes from its start.
+    pub offset: u64,
+    /// Length in bytes.
+    pub len: u32,
+    /// What the file is called, for people.
+    pub path: PathBuf,
 }
 
 /// Something the disk has ended.

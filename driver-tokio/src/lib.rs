@@ -100,14 +100,14 @@ mod torrent;
 
 pub use add::{AddTorrentOptions, TorrentFileError};
 pub use builder::{SessionBuilder, SessionConfig, StartError};
-pub use disk::{Disk, DiskDone, Location, ReadFor, ReadRequest};
+pub use disk::{Disk, DiskDone, FileRange, Location, ReadFor, ReadRequest};
 pub use driver::{Driver, Observer};
 pub use events::{Event, Events, Notices};
 pub use explain::{Explained, ExplainedPeer};
 pub use file_disk::FileDisk;
 pub use filter::PeerFilter;
 pub use gauge::TaskGauge;
-pub use net::{Listener, Net, Udp};
+pub use net::{Listener, Net, Stream, Udp};
 pub use reader::FileReader;
 /// The engine's own words: what events, views, limits and numbers are made of.
 pub use sameseed_core as core;

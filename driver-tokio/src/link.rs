@@ -6,8 +6,8 @@
 use crate::disk::Disk;
 use crate::fault::link_fault;
 use crate::gate::admits;
-use crate::net::Net;
-use crate::outgoing::Outgoing;
+use crate::net::{Net, Stream};
+use crate::outgoing::{Broken, Outgoing};
 use crate::shared::{Machine, Shared};
 use sameseed_core::event::Event;
 use sameseed_core::fault::LinkFault;
@@ -31,6 +31,8 @@ pub(crate) struct Link {
     /// How many bytes may still be read.
     pub(crate) credit: i64,
     pub(crate) outgoing: Outgoing,
+    /// The system can send from files on it.
+    pub(crate) sends_files: bool,
     /// Who it is, once it is connected.
     pub(crate) peer: Option<SocketAddr>,
     waker: Option<Waker>,
@@ -107,6 +109,9 @@ pub(crate) async fn serve<M: Machine, N: Net, D: Disk>(
     conn: ConnId,
     mut stream: N::Stream,
 ) {
+    if let Some(link) = shared.borrow_mut().links.get_mut(&conn) {
+        link.sends_files = stream.sends_files();
+    }
     poll_fn(|cx| poll(&mut shared.borrow_mut(), conn, &mut stream, cx)).await;
 }
 
@@ -144,11 +149,13 @@ fn poll_write<M: Machine, N: Net, D: Disk>(
     link.keep_waker(cx);
     match link.outgoing.poll_write(stream, cx) {
         Poll::Pending => Ok(false),
-        Poll::Ready(Err(error)) => Err(link_fault(&error)),
+        Poll::Ready(Err(Broken::Link(error))) => Err(link_fault(&error)),
+        Poll::Ready(Err(Broken::File(fault))) => {
+            shared.unreadable(conn, fault);
+            Ok(false)
+        }
         Poll::Ready(Ok(bytes)) => {
-            if let Some(read) = link.outgoing.next_read(conn) {
-                shared.disk.read(read);
-            }
+            shared.read_ahead(conn);
             shared.heart.handle(Event::Flushed { conn, bytes: bytes as u64 });
             shared.drain(Some(conn));
             Ok(true)

@@ -2,15 +2,18 @@
 //!
 //! It moves bytes and decides nothing: who is dialled, how long a dial may take and how much is read is the engine's decision.
 
+use std::fs::File;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// A network. Its futures stay on the thread of the engine and need not be `Send`; dropping one gives the work up.
 pub trait Net: 'static {
     /// A connection, in bytes.
-    type Stream: AsyncRead + AsyncWrite + Unpin + 'static;
+    type Stream: Stream;
     /// Where connections come in.
     type Listener: Listener<Stream = Self::Stream>;
     /// Where datagrams come and go.
@@ -34,6 +37,31 @@ pub trait Net: 'static {
 
     /// The addresses of a host name, in the resolver's order.
     fn resolve(&self, host: &str) -> impl Future<Output = io::Result<Vec<IpAddr>>>;
+}
+
+/// A connection, in bytes. What it can do beyond reading and writing is for speed alone.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + 'static {
+    /// Whether the system can send from files on it.
+    fn sends_files(&self) -> bool {
+        false
+    }
+
+    /// Sends bytes of a file from `offset` on, at most `len`, without copying them. Gives how many were taken, 0 when the file ends there; pending when none can be.
+    /// Only called where [`Stream::sends_files`] says so.
+    fn poll_send_file(
+        &mut self,
+        _cx: &mut Context<'_>,
+        _file: &File,
+        _offset: u64,
+        _len: usize,
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Err(io::ErrorKind::Unsupported.into()))
+    }
+
+    /// Writes bytes of which the rest comes at once: they may wait for it, to travel in one packet.
+    fn poll_write_more(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(self).poll_write(cx, bytes)
+    }
 }
 
 /// A listening socket.

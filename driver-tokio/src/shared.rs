@@ -12,13 +12,14 @@ use crate::gauge::TaskGauge;
 use crate::known::Known;
 use crate::link::{self, Link};
 use crate::net::Net;
+use crate::outgoing::Range;
 use crate::reading::{self, Readings};
 use crate::{driver::Observer, http};
 use sameseed_core::action::{Action, Destination, Fetch, Notice, Operation, Refusal, TxBatch};
 use sameseed_core::bitfield::Bitfield;
 use sameseed_core::engine::{Engine, TimerKind};
 use sameseed_core::event::{Command, Event, Outcome};
-use sameseed_core::fault::LinkFault;
+use sameseed_core::fault::{DiskFault, LinkFault};
 use sameseed_core::id::{ConnId, FileIndex, OpId, TorrentId};
 use sameseed_core::selection::Priority;
 use sameseed_core::time::Instant;
@@ -346,9 +347,8 @@ impl<M: Machine, N: Net, D: Disk> Shared<M, N, D> {
                 Destination::Conn(conn) => {
                     let Some(link) = self.links.get_mut(&conn) else { continue };
                     link.outgoing.push(&self.batch);
-                    if let Some(read) = link.outgoing.next_read(conn) {
-                        self.disk.read(read);
-                    }
+                    self.read_ahead(conn);
+                    let Some(link) = self.links.get_mut(&conn) else { continue };
                     if current != Some(conn) {
                         link.wake();
                     }
@@ -404,17 +404,31 @@ impl<M: Machine, N: Net, D: Disk> Shared<M, N, D> {
                 // A connection that is gone meanwhile needs nothing.
                 let Some(link) = self.links.get_mut(&conn) else { return };
                 link.outgoing.loaded(data);
-                if let Some(read) = link.outgoing.next_read(conn) {
-                    self.disk.read(read);
-                }
                 link.wake();
+                self.read_ahead(conn);
             }
-            DiskDone::Read { reader: ReadFor::Peer(conn), outcome: Err(fault) } => {
-                if let Some(link) = self.links.remove(&conn) {
-                    link.wake();
-                    self.tell(Event::ServeFailed { conn, fault });
-                }
+            DiskDone::Read { reader: ReadFor::Peer(conn), outcome: Err(fault) } => self.unreadable(conn, fault),
+        }
+    }
+
+    /// Has ready what a connection will send next: where it stands, or read.
+    pub(crate) fn read_ahead(&mut self, conn: ConnId) {
+        let Some(link) = self.links.get_mut(&conn) else { return };
+        while let Some(Range { torrent, piece, begin, len }) = link.outgoing.next_range() {
+            let at_hand = if link.sends_files { self.disk.at_hand(torrent, piece, begin, len) } else { None };
+            if let Some(range) = at_hand {
+                link.outgoing.at_hand(range);
+            } else if let Some(read) = link.outgoing.next_read(conn) {
+                self.disk.read(read);
             }
+        }
+    }
+
+    /// What a connection was to be sent cannot be read.
+    pub(crate) fn unreadable(&mut self, conn: ConnId, fault: DiskFault) {
+        if let Some(link) = self.links.remove(&conn) {
+            link.wake();
+            self.tell(Event::ServeFailed { conn, fault });
         }
     }
 

@@ -1,9 +1,17 @@
 //! The real network: tokio's sockets.
 
-use crate::net::{Listener, Net, Udp};
+use crate::net::{Listener, Net, Stream, Udp};
+#[cfg(target_os = "linux")]
+use rustix::net::SendFlags;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+#[cfg(target_os = "linux")]
+use std::fs::File;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+#[cfg(target_os = "linux")]
+use std::task::{Context, Poll, ready};
+#[cfg(target_os = "linux")]
+use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 
 /// Connections that wait to be accepted: a restarted seed is met by many at once.
@@ -66,6 +74,50 @@ fn bound(addr: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket>
     socket.set_nonblocking(true)?;
     socket.bind(&SockAddr::from(addr))?;
     Ok(socket)
+}
+
+#[cfg(not(target_os = "linux"))]
+impl Stream for TcpStream {}
+
+#[cfg(target_os = "linux")]
+impl Stream for TcpStream {
+    fn sends_files(&self) -> bool {
+        true
+    }
+
+    fn poll_send_file(
+        &mut self,
+        cx: &mut Context<'_>,
+        file: &File,
+        offset: u64,
+        len: usize,
+    ) -> Poll<io::Result<usize>> {
+        poll_send(self, cx, |socket| {
+            let mut at = offset;
+            Ok(rustix::fs::sendfile(socket, file, Some(&mut at), len)?)
+        })
+    }
+
+    fn poll_write_more(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        poll_send(self, cx, |socket| Ok(rustix::net::send(socket, bytes, SendFlags::MORE | SendFlags::NOSIGNAL)?))
+    }
+}
+
+/// Tries to send whenever the socket may take something.
+#[cfg(target_os = "linux")]
+fn poll_send(
+    socket: &TcpStream,
+    cx: &mut Context<'_>,
+    send: impl Fn(&TcpStream) -> io::Result<usize>,
+) -> Poll<io::Result<usize>> {
+    loop {
+        ready!(socket.poll_write_ready(cx))?;
+        match socket.try_io(Interest::WRITABLE, || send(socket)) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return Poll::Ready(result),
+        }
+    }
 }
 
 impl Listener for TcpListener {

@@ -3,6 +3,7 @@
 use super::*;
 use crate::disk::ReadRequest;
 use crate::filter::Rules;
+use crate::net::Stream;
 use crate::request::Request;
 use sameseed_core::action::{CloseReason, Fetch, Notice, Operation, Segment};
 use sameseed_core::bitfield::Bitfield;
@@ -142,6 +143,8 @@ impl Net for Pipes {
         if host == "hang" { std::future::pending().await } else { Ok(vec![Ipv4Addr::LOCALHOST.into()]) }
     }
 }
+
+impl Stream for DuplexStream {}
 
 impl Listener for NoSocket {
     type Stream = DuplexStream;

@@ -3,7 +3,8 @@
 //! Below the download folder every step is opened relative to the one before and never through a link, so nothing is ever read or
 //! written outside, whatever stands in the way. A file is made by its first write.
 
-use super::lock;
+use super::{lock, memory};
+use crate::disk::FileRange;
 use crate::folder;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, mkdirat, openat, statat, unlinkat};
 use rustix::io::Errno;
@@ -163,6 +164,20 @@ impl Files {
         let opened = Arc::new(place.open(file, purpose).map_err(|errno| place.fault(file, errno.into()))?);
         lock(&self.handles).keep(Handle { torrent: place.torrent, key, file: opened.clone(), writable, used: 0 });
         Ok(opened)
+    }
+
+    /// Where a range stands in one open file, when all of it seems to be in memory. It opens nothing and waits for nothing.
+    pub(super) fn at_hand(&self, torrent: TorrentId, piece: PieceIndex, begin: u32, len: u32) -> Option<FileRange> {
+        let place = self.place(torrent).ok()?;
+        let in_parts = place.parts_of(piece);
+        let (span, home) = place.site.layout.placed_spans(piece, begin, len, &in_parts).next()?;
+        if span.pad || span.len != u64::from(len) {
+            return None;
+        }
+        let (name, offset) = home.map_or((span.file, span.offset), |at| (PARTS, at));
+        let file = lock(&self.handles).find((place.number, name), false)?;
+        let is_there = memory::holds(&file, offset) && memory::holds(&file, offset + u64::from(len) - 1);
+        is_there.then(|| FileRange { file, offset, len, path: place.full_path(name) })
     }
 
     /// Removes the part file, when there is one.
@@ -370,8 +385,12 @@ impl Place {
 
     /// A fault of one file, with its path for people.
     pub(super) fn fault(&self, file: FileIndex, error: io::Error) -> DiskFault {
-        let path = self.path(file).unwrap_or_default();
-        fault(path.iter().fold(self.site.root.clone(), |at, name| at.join(name)), error)
+        fault(self.full_path(file), error)
+    }
+
+    /// The path of a file, for people.
+    fn full_path(&self, file: FileIndex) -> PathBuf {
+        self.path(file).unwrap_or_default().iter().fold(self.site.root.clone(), |at, name| at.join(name))
     }
 }
 

@@ -4,13 +4,14 @@
 //! `Config::check_parallelism`, reads by what it lets be unflushed. So a thread never waits for the engine, nor the engine for a thread.
 
 mod files;
+mod memory;
 mod relocate;
 mod stored;
 #[cfg(test)]
 mod tests;
 mod work;
 
-use crate::disk::{Disk, DiskDone, Location, ReadRequest};
+use crate::disk::{Disk, DiskDone, FileRange, Location, ReadRequest};
 use crate::storage::Home;
 use files::{Files, Site};
 use sameseed_core::action::Operation;
@@ -128,6 +129,13 @@ impl Disk for FileDisk {
 
     fn read(&mut self, request: ReadRequest) {
         self.push(Job::Read(request));
+    }
+
+    fn at_hand(&mut self, torrent: TorrentId, piece: PieceIndex, begin: u32, len: u32) -> Option<FileRange> {
+        match self.pool.stored(Some(torrent)) {
+            Some(_) => None,
+            None => self.pool.files.at_hand(torrent, piece, begin, len),
+        }
     }
 
     /// # Panics

@@ -99,6 +99,8 @@ impl SimNet {
     }
 }
 
+impl driver_tokio::Stream for ChoppedStream {}
+
 impl Net for SimNet {
     type Stream = ChoppedStream;
     type Listener = SimListener;
