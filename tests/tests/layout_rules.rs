@@ -41,7 +41,11 @@ const FLOORS: &[(&str, Neighbours, &[&str])] = &[
             "priority",
         ],
     ),
-    ("3", Strangers, &["pieces", "picker", "pipeline", "choker", "blame", "candidates", "bans", "external", "announce"]),
+    (
+        "3",
+        Strangers,
+        &["pieces", "picker", "pipeline", "choker", "blame", "candidates", "bans", "external", "announce"],
+    ),
     ("4", Strangers, &["peer"]),
     ("5", Strangers, &["torrent"]),
     ("6", Strangers, &["engine"]),

@@ -371,3 +371,62 @@ fn a_block_that_comes_for_a_piece_lost_by_the_disk_is_awaited_from_nobody() {
     world.disk_works = true;
     world.audit();
 }
+
+#[test]
+fn the_rarest_piece_is_begun_first_once_a_few_are_had() {
+    let mut world = World::new(40, PIECE, false, config());
+    let common = world.accept(1);
+    world.shake(common, 1, false);
+    world.say_bits(common, |piece| piece != 30);
+    let also = world.accept(2);
+    world.shake(also, 2, false);
+    world.say_bits(also, |piece| piece != 30);
+    world.say(common, &Message::Unchoke);
+    world.serve(common, 4 * 4);
+    let holder = world.accept(3);
+    world.shake(holder, 3, false);
+    // Not all of them: who has everything makes no piece rarer than another.
+    world.say_bits(holder, |piece| piece != 39);
+    world.say(holder, &Message::Unchoke);
+    let asked = world.asked(holder);
+    assert!(asked.iter().take(4).all(|request| request.piece == PieceIndex(30)), "{asked:?}");
+    world.audit();
+}
+
+#[test]
+fn a_piece_that_is_begun_and_left_is_finished_before_another_is_begun() {
+    let mut world = World::new(40, PIECE, false, config());
+    let first = world.seed(1, false);
+    world.say(first, &Message::Unchoke);
+    world.serve(first, 2);
+    let left = world.asked(first);
+    world.drop_link(first);
+    let second = world.seed(2, false);
+    world.say(second, &Message::Unchoke);
+    let asked = world.asked(second);
+    assert!(!asked.is_empty() && asked.iter().all(|request| left.contains(request)), "{asked:?} of {left:?}");
+    world.audit();
+}
+
+#[test]
+fn every_peer_is_told_of_every_piece_once() {
+    let mut world = World::new(20, PIECE, false, config());
+    let seed = world.seed(1, false);
+    let others = [2, 3].map(|host| {
+        let peer = world.accept(host);
+        world.shake(peer, host, host == 3);
+        peer
+    });
+    world.say(seed, &Message::Unchoke);
+    world.serve(seed, 1000);
+    for peer in others {
+        let told = world.news(peer).into_iter().filter_map(|said| match said {
+            Said::Have(piece) => Some(piece),
+            _ => None,
+        });
+        let mut told: Vec<u32> = told.collect();
+        told.sort_unstable();
+        assert_eq!(told, (0..20).collect::<Vec<u32>>());
+    }
+    world.audit();
+}

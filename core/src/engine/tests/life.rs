@@ -262,6 +262,10 @@ fn names_are_cleaned_and_one_that_cannot_be_used_is_refused() {
     let renamed = Notice::Renamed { torrent: TORRENT, from: element("file"), to: element(".._a_b_") };
     assert!(world.notices.contains(&renamed), "{:?}", world.notices);
     assert_eq!(state(&world), Seeding);
+    // From now on that is its name.
+    rename(&mut world, Some(FileIndex(0)), "again");
+    let again = Notice::Renamed { torrent: TORRENT, from: element(".._a_b_"), to: element("again") };
+    assert!(world.notices.contains(&again), "{:?}", world.notices);
     world.audit();
 }
 

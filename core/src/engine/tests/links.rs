@@ -5,7 +5,7 @@ use super::harness::{INFO_HASH, Said, TORRENT, World};
 use crate::action::CloseReason;
 use crate::config::Config;
 use crate::event::{Command, Event};
-use crate::fault::LinkFault;
+use crate::fault::{LinkFault, PeerFault};
 use crate::id::{BLOCK_LEN, ConnId};
 use crate::time::Duration;
 use crate::wire::{ExtendedHandshake, Handshake, Message};
@@ -264,5 +264,30 @@ fn who_came_in_and_says_nothing_counts_among_all_connections() {
     world.drop_link(silent[0]);
     world.pass(Duration::from_secs(1));
     assert_eq!(world.engine.view().connections, 4);
+    world.audit();
+}
+
+#[test]
+fn a_torrent_dials_no_more_than_it_may_have_connections() {
+    let config = Config { max_connections_per_torrent: 5, ..config() };
+    let mut world = World::with_peers(4, BLOCK_LEN, false, config, (1..=30).map(addr).collect());
+    for id in 1..=30 {
+        world.pass(Duration::from_secs(1));
+        if !world.dials.is_empty() {
+            let conn = world.dial_succeeds(0);
+            world.shake(conn, id, true);
+        }
+        assert!(world.torrent().peers <= 5);
+    }
+    assert_eq!((world.torrent().peers, world.dials.len()), (5, 0));
+    world.audit();
+}
+
+#[test]
+fn who_takes_our_dial_and_says_nothing_is_closed_in_time() {
+    let mut world = dialled(vec![addr(1)]);
+    let conn = world.dial_succeeds(0);
+    world.pass(config().handshake_timeout);
+    assert_eq!(world.closed.get(&conn), Some(&CloseReason::Fault(PeerFault::HandshakeTimeout)));
     world.audit();
 }

@@ -1,8 +1,9 @@
 //! What a tracker can make us do.
 
 use super::config;
-use super::harness::{Said, World};
+use super::harness::{Said, TORRENT, World};
 use crate::action::{Action, Notice, Operation};
+use crate::announce::HEDGE_AFTER;
 use crate::candidates::MAX_CANDIDATES;
 use crate::config::Config;
 use crate::event::{Command, Event};
@@ -84,4 +85,29 @@ fn our_address_as_a_tracker_tells_it_is_not_dialled_and_is_shown() {
     assert_eq!(world.dials.iter().map(|(_, to)| *to).collect::<Vec<_>>(), [other]);
     assert_eq!(world.engine.view().external_ips, [ourselves.ip()]);
     world.audit();
+}
+
+#[test]
+fn whoever_asks_for_an_announce_has_it_as_soon_as_the_tracker_allows() {
+    let mut world = World::tracked(config(), vec![URL]);
+    world.answer_fetch(reply(&[]));
+    world.pass(Duration::from_secs(100));
+    assert!(world.ops.is_empty(), "not due for half an hour");
+    world.handle(Event::Command(Command::Reannounce { torrent: TORRENT }));
+    assert!(matches!(&world.ops[..], [(_, Operation::Fetch(_))]));
+}
+
+#[test]
+fn a_tracker_added_by_hand_is_asked_when_the_others_give_nothing() {
+    let mut world = World::tracked(config(), vec![URL]);
+    let urls = vec!["http://10.0.0.8:80/announce".into()];
+    world.handle(Event::Command(Command::AddTrackers { torrent: TORRENT, urls }));
+    // The first keeps silent.
+    world.pass(HEDGE_AFTER);
+    let asked = world.ops.iter().filter_map(|(_, operation)| match operation {
+        Operation::Fetch(fetch) => Some(fetch.addr),
+        _ => None,
+    });
+    let added = SocketAddr::from(([10, 0, 0, 8], 80));
+    assert!(asked.clone().any(|to| to == added), "{:?}", asked.collect::<Vec<_>>());
 }

@@ -173,3 +173,40 @@ fn who_keeps_us_waiting_loses_what_it_had_earned() {
     );
     world.audit();
 }
+
+#[test]
+fn who_fills_pieces_that_are_never_verified_earns_nothing() {
+    let mut world = World::new(50, PIECE, false, Config { upload_slots: 2, ..config() });
+    let peer = trader(&mut world, 1);
+    for _ in 0..5 {
+        // Of each piece one block is kept back.
+        let asked = world.asked(peer);
+        asked.into_iter().filter(|request| request.begin > 0).for_each(|request| world.give(peer, request));
+        world.pass(Duration::from_secs(2));
+    }
+    assert!(world.torrent().downloaded_bytes > 0);
+    let seen = &world.engine.peers(super::harness::TORRENT)[0];
+    assert_eq!((seen.useful_rate, seen.has_earned_slot), (0, false));
+    world.audit();
+}
+
+#[test]
+fn once_complete_nobody_has_earned_a_slot_and_all_have_turns() {
+    let mut world = World::new(10, PIECE, false, Config { upload_slots: 2, ..config() });
+    let peer = trader(&mut world, 1);
+    for _ in 0..6 {
+        world.serve(peer, 3);
+        world.pass(Duration::from_secs(2));
+    }
+    assert!(world.engine.peers(super::harness::TORRENT)[0].has_earned_slot);
+    let seed = world.accept(2);
+    world.shake(seed, 2, true);
+    world.say_bits(seed, |piece| piece != 0);
+    world.say(seed, &Message::Unchoke);
+    world.serve(peer, 1000);
+    world.serve(seed, 1000);
+    assert_eq!(world.torrent().state, TorrentState::Seeding);
+    world.pass(Duration::from_secs(10));
+    assert!(world.engine.peers(super::harness::TORRENT).iter().all(|seen| !seen.has_earned_slot));
+    world.audit();
+}
