@@ -9,6 +9,7 @@ use crate::id::{ConnId, FileIndex, Folder, OpId, PeerId, PieceIndex, ReaderId, T
 pub use crate::layout::FileStat;
 use crate::resume::ResumeError;
 use crate::time::Duration;
+use crate::tracker::Swarm;
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -395,6 +396,15 @@ pub enum Notice {
         url: String,
         /// Why, for people.
         reason: TrackerFailure,
+    },
+    /// A tracker was asked how large the swarm is (BEP 48). What all of them said last stands in `TorrentView::swarm`.
+    Scraped {
+        /// The torrent.
+        torrent: TorrentId,
+        /// The tracker's URL, without query.
+        url: String,
+        /// What it said: nothing, when it does not know the torrent.
+        result: Result<Swarm, TrackerFailure>,
     },
     /// The disk refused. The torrent stops asking for pieces and tries again after a while.
     DiskTrouble {

@@ -132,6 +132,13 @@ pub enum Command {
         /// The torrent.
         torrent: TorrentId,
     },
+    /// Somebody wants to see how large the swarm is (BEP 48): each tracker is asked, also of a paused torrent, and answers with `Notice::Scraped`. Those
+    /// that were asked less than a minute ago, that want to be left alone or that cannot be asked so are left out. Who announces is told without asking,
+    /// as a rule.
+    Scrape {
+        /// The torrent.
+        torrent: TorrentId,
+    },
     /// Trackers given by hand: each that is not there yet becomes a tier of its own, after the others, and is asked at once.
     AddTrackers {
         /// The torrent.

@@ -1,9 +1,11 @@
 //! A read-only picture of the engine, for user interfaces, statistics and checkers. Taking one changes nothing.
 
+use crate::action::TrackerFailure;
 use crate::config::RateLimits;
 use crate::fault::DiskFault;
 use crate::id::{ConnId, InfoHash, PeerId, TorrentId};
 use crate::ledger::Ledger;
+use crate::tracker::Swarm;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
@@ -69,6 +71,8 @@ pub struct TorrentView {
     pub peers: u32,
     /// Of those, peers that have everything.
     pub seeds: u32,
+    /// How large the swarm is, as trackers said last: of each number the largest.
+    pub swarm: Swarm,
     /// Addresses that could be dialled.
     pub candidates: u32,
     /// Its own limits of rate.
@@ -94,6 +98,21 @@ pub enum TorrentState {
     Moving,
     /// Saying goodbye, or gone.
     Stopped,
+}
+
+/// One tracker of a torrent at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrackerView {
+    /// Its URL, without query: that may hold a passkey.
+    pub url: String,
+    /// Its tier (BEP 12); the first is 0.
+    pub tier: u32,
+    /// How many usable peers it named in its last answer since the torrent was started.
+    pub peers: Option<u32>,
+    /// How it has failed since.
+    pub failure: Option<TrackerFailure>,
+    /// How large the swarm is, as it said last.
+    pub swarm: Swarm,
 }
 
 /// One peer at one moment.

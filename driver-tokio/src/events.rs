@@ -50,6 +50,7 @@ impl Event {
                     | Notice::PeerGone { .. }
                     | Notice::TrackerAnswered { .. }
                     | Notice::TrackerFailed { .. }
+                    | Notice::Scraped { .. }
             ),
         }
     }
@@ -67,6 +68,7 @@ fn torrent_of(notice: &Notice) -> Option<TorrentId> {
         | Notice::Banned { torrent, .. }
         | Notice::TrackerAnswered { torrent, .. }
         | Notice::TrackerFailed { torrent, .. }
+        | Notice::Scraped { torrent, .. }
         | Notice::DiskTrouble { torrent, .. }
         | Notice::ResumeRefused { torrent, .. }
         | Notice::ResumeTrouble { torrent, .. }

@@ -9,7 +9,7 @@ use sameseed_core::bitfield::Bitfield;
 use sameseed_core::blocklist::Blocklist;
 use sameseed_core::event::Command;
 use sameseed_core::id::{FileIndex, TorrentId};
-use sameseed_core::view::{PeerView, TorrentView, View};
+use sameseed_core::view::{PeerView, TorrentView, TrackerView, View};
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -27,6 +27,7 @@ pub(crate) enum Request {
     Tell(Command, Reply<Result<(), Refusal>>),
     View(Reply<View>),
     Peers(TorrentId, Reply<Vec<PeerView>>),
+    Trackers(TorrentId, Reply<Vec<TrackerView>>),
     /// Every torrent that is there.
     Torrents(Reply<Vec<Arc<About>>>),
     TorrentView(TorrentId, Reply<Option<TorrentView>>),

@@ -23,7 +23,7 @@ use sameseed_core::fault::{DiskFault, LinkFault};
 use sameseed_core::id::{ConnId, FileIndex, OpId, TorrentId};
 use sameseed_core::selection::Priority;
 use sameseed_core::time::Instant;
-use sameseed_core::view::{PeerView, TorrentView, View};
+use sameseed_core::view::{PeerView, TorrentView, TrackerView, View};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -45,6 +45,10 @@ pub(crate) trait Machine: 'static {
     fn poll_timeout(&self) -> Option<(Instant, TimerKind)>;
     fn view(&self) -> View;
     fn peers(&self, torrent: TorrentId) -> Vec<PeerView>;
+    /// Only an engine has any.
+    fn trackers(&self, _torrent: TorrentId) -> Vec<TrackerView> {
+        Vec::new()
+    }
     fn torrent_view(&self, torrent: TorrentId) -> Option<TorrentView>;
     fn have(&self, torrent: TorrentId) -> Option<&Bitfield>;
     fn priority_of(&self, torrent: TorrentId, file: FileIndex) -> Option<Priority>;
@@ -72,6 +76,9 @@ impl Machine for Engine {
     }
     fn peers(&self, torrent: TorrentId) -> Vec<PeerView> {
         Engine::peers(self, torrent)
+    }
+    fn trackers(&self, torrent: TorrentId) -> Vec<TrackerView> {
+        Engine::trackers(self, torrent)
     }
     fn torrent_view(&self, torrent: TorrentId) -> Option<TorrentView> {
         Engine::torrent_view(self, torrent)

@@ -13,7 +13,7 @@ use sameseed_core::fault::DiskFault;
 use sameseed_core::id::{FileIndex, Folder, InfoHash, TorrentId};
 use sameseed_core::layout::Layout;
 use sameseed_core::selection::Priority;
-use sameseed_core::view::{PeerView, TorrentState, TorrentView};
+use sameseed_core::view::{PeerView, TorrentState, TorrentView, TrackerView};
 use std::fmt;
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
@@ -141,6 +141,19 @@ impl Torrent {
         Ok(peers)
     }
 
+    /// Its trackers, in the order in which they are asked: what they said last, and how large the swarm is.
+    ///
+    /// # Errors
+    /// As [`Torrent::view`].
+    pub async fn trackers(&self) -> Result<Vec<TrackerView>, TorrentError> {
+        let trackers = self.session.ask(|reply| Request::Trackers(self.id(), reply)).await?;
+        if trackers.is_empty() {
+            // None, or no torrent.
+            self.view().await?;
+        }
+        Ok(trackers)
+    }
+
     /// Its files, but pad files: how much of each is there, and how urgently it is wanted.
     ///
     /// # Errors
@@ -260,6 +273,15 @@ impl Torrent {
     /// As [`Torrent::view`].
     pub async fn reannounce(&self) -> Result<(), TorrentError> {
         self.tell(Command::Reannounce { torrent: self.id() }).await
+    }
+
+    /// Asks each tracker how large the swarm is (BEP 48), also while it is paused; but no tracker more than once a minute. [`Notice::Scraped`] tells each
+    /// answer, and [`Torrent::trackers`] and [`Torrent::view`] show it. While it runs this is known without asking, as a rule.
+    ///
+    /// # Errors
+    /// As [`Torrent::view`].
+    pub async fn scrape(&self) -> Result<(), TorrentError> {
+        self.tell(Command::Scrape { torrent: self.id() }).await
     }
 
     /// Gives it peers to try first.

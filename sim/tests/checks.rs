@@ -127,6 +127,7 @@ fn fire(check: Check) -> (Scenario, usize, Sabotage) {
         Check::Starving => (crowd(), SEEDER, NeverUnchokes),
         Check::Silent => (with_users(Fault::PauseFlood), LEECHER, IgnoresPause),
         Check::Gone => (with_users(Fault::Deletion), LEECHER, KeepsFiles),
+        Check::Shown => (tracked(), LEECHER, InventsCounts),
         Check::Explained => (calm(), LEECHER, ExplainsNothing),
         Check::Liveness => (calm(), LEECHER, NeverAsks),
         Check::Audit => (calm(), LEECHER, GrowsAFile),
@@ -188,6 +189,9 @@ fn laws_with_several_sides_are_broken_from_each() {
     assert_fires(Check::Junk, &calm(), &[(4, PraisesJunk)]);
     assert_fires(Check::Rate, &limited(), &[(0, ForgetsLimits)]);
     assert_fires(Check::Announced, &tracked(), &[(4, ForgetsTheTracker)]);
+    assert_fires(Check::Shown, &tracked(), &[(4, ForgetsCounts)]);
+    let pauses = Scenario { trackers: vec![(false, None)], ..with_users(Fault::PauseFlood) };
+    assert_fires(Check::Silent, &pauses, &[(4, ScrapesUnasked)]);
     assert_fires(Check::Goodbye, &calm(), &[(4, TalksAfterGoodbye)]);
 }
 

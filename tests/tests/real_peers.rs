@@ -103,7 +103,39 @@ fn rows() -> Vec<Trial> {
             resume_after_kill(stage, other)
         }));
     }
+    for announce in [Announce::Http, Announce::Udp] {
+        let name = format!("opentracker_says_how_large_the_swarm_is_over_{}", announce_name(announce));
+        rows.push(row(name, Opentracker::NEEDS, move |stage| scrape(stage, announce)));
+    }
     rows
+}
+
+/// `sameseed explain` asks the tracker how large the swarm is (BEP 48, BEP 15). Only the answer to a scrape tells how often the torrent was
+/// downloaded.
+fn scrape(stage: &Stage, announce: Announce) -> Outcome {
+    let shape = Shape::SingleFile;
+    let tree = shape.tree();
+    let address = TrackerAddress::free();
+    let torrent =
+        Torrent::write(&tree, shape.piece_len_bytes(), &address.url(announce), stage.path("content.torrent"))?;
+    let tracker = Opentracker::start(stage, address, torrent.info_hash)?;
+    let (full, empty) = (stage.folder("seeder")?, stage.folder("leecher")?);
+    tree.write_into(&full)?;
+    let _seeding = Sameseed.start(&Job { announce, ..Job::new(stage, &torrent.path, &full, Role::Seeder) })?;
+    tracker.wait_for_peers(stage, 1)?;
+    let mut command = std::process::Command::new(tests::sameseed_binary());
+    command.arg("explain").arg(&torrent.path).arg("--dir").arg(&empty).args(["--json", "--after", "3"]);
+    // It must not be over before.
+    command.args(["--listen-port", "0", "--max-download-limit", "64K"]);
+    let output = command.stdin(std::process::Stdio::null()).output()?;
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let shown = &told["trackers"][0];
+    // The asker counts itself, or not yet.
+    let incomplete = shown["incomplete"].as_u64();
+    if shown["complete"] != 1 || !matches!(incomplete, Some(0 | 1)) || shown["downloaded"] != 0 {
+        return Err(format!("{told}").into());
+    }
+    Ok(())
 }
 
 /// The name of a program as a part of a test's name.

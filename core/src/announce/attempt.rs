@@ -1,4 +1,5 @@
-//! One announce to one tracker, from the resolver to the answer: addresses in turn, redirects, UDP's connection ids and retransmission.
+//! One announce to one tracker, or one scrape of it, from the resolver to the answer: addresses in turn, redirects, UDP's connection ids and
+//! retransmission.
 //!
 //! It knows nothing of other trackers. It lives until it gives an answer or a failure, or is cancelled from above.
 
@@ -7,16 +8,18 @@ use super::{AnnounceOutput, RequestId};
 use crate::action::{Fetch, Operation, TrackerFailure};
 use crate::event::FetchReply;
 use crate::fault::LinkFault;
+use crate::id::InfoHash;
 use crate::rng::Rng;
 use crate::time::{Duration, Instant};
-use crate::tracker::http::{ReplyError, Retry, announce_target, failure_in, parse_reply};
+use crate::tracker::http::{ReplyError, Retry, announce_target, failure_in, parse_reply, parse_scrape, scrape_target};
 use crate::tracker::reach::{Reach, may_reach, reach_of};
 use crate::tracker::udp::{Request, Response, decode_response, encode_request, response_transaction};
 use crate::tracker::url::{Host, Scheme, Url};
-use crate::tracker::{Announce, AnnounceKind, MAX_REPLY_BYTES, Reply};
+use crate::tracker::{Announce, AnnounceKind, MAX_REPLY_BYTES, Reply, Swarm};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::{String, ToString};
+use alloc::vec;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
@@ -34,7 +37,7 @@ const MAX_RETRANSMITS: u32 = 8;
 /// What an attempt may use while it is told something.
 pub(super) struct Context<'a> {
     pub(super) now: Instant,
-    pub(super) announce: Announce,
+    pub(super) question: Question,
     pub(super) tracker_id: Option<&'a [u8]>,
     pub(super) user_agent: &'a str,
     pub(super) connection: &'a mut Option<Connection>,
@@ -52,6 +55,14 @@ impl Context<'_> {
     }
 }
 
+/// What a tracker is asked.
+#[derive(Clone, Debug)]
+pub(super) enum Question {
+    Announce(Announce),
+    /// How large the swarm of this torrent is.
+    Scrape(InfoHash),
+}
+
 /// How an attempt stands after it was told something.
 #[derive(Debug)]
 pub(super) enum Progress {
@@ -59,6 +70,8 @@ pub(super) enum Progress {
     Pending,
     /// The tracker answered, from this address.
     Answered(Reply, SocketAddr),
+    /// The tracker answered a scrape.
+    Counted(Swarm),
     /// It is over.
     Failed(TrackerFailure, Option<Retry>),
 }
@@ -67,13 +80,13 @@ fn failed(reason: impl Into<TrackerFailure>) -> Progress {
     Progress::Failed(reason.into(), None)
 }
 
-/// One announce under way.
+/// One announce or scrape under way.
 #[derive(Clone, Debug)]
 pub(super) struct Attempt {
     /// Which tracker.
     pub(super) tracker: usize,
-    /// What it is told.
-    pub(super) kind: AnnounceKind,
+    /// What it is told; `None` when it is scraped.
+    pub(super) kind: Option<AnnounceKind>,
     /// When this began.
     pub(super) began: Instant,
     /// It took too long and was reported; only UDP attempts go on after that.
@@ -120,11 +133,11 @@ struct Exchange {
 enum Sent {
     Nothing,
     Connect,
-    Announce,
+    Question,
 }
 
 impl Attempt {
-    pub(super) fn new(tracker: usize, kind: AnnounceKind, url: Url, now: Instant) -> Self {
+    pub(super) fn new(tracker: usize, kind: Option<AnnounceKind>, url: Url, now: Instant) -> Self {
         Attempt {
             tracker,
             kind,
@@ -246,7 +259,10 @@ impl Attempt {
                 .send(Exchange { addr, transaction: 0, sent: Sent::Nothing, retransmits, connected, resend_at }, cx);
         }
         let target = match self.redirects {
-            0 => announce_target(&self.url, &cx.announce, cx.tracker_id),
+            0 => match &cx.question {
+                Question::Announce(announce) => announce_target(&self.url, announce, cx.tracker_id),
+                Question::Scrape(info_hash) => scrape_target(&self.url, *info_hash),
+            },
             // The redirecting server had our parameters and put into `Location` what is to be asked.
             _ => self.url.target.clone(),
         };
@@ -281,9 +297,13 @@ impl Attempt {
             }
         };
         match reply.status {
-            200..=299 => match parse_reply(&reply.body, reply.gzip) {
-                Ok(parsed) => Progress::Answered(parsed, addr),
-                Err(error) => refused(error),
+            200..=299 => match cx.question {
+                Question::Announce(_) => {
+                    parse_reply(&reply.body, reply.gzip).map_or_else(refused, |reply| Progress::Answered(reply, addr))
+                }
+                Question::Scrape(info_hash) => {
+                    parse_scrape(&reply.body, reply.gzip, info_hash).map_or_else(refused, Progress::Counted)
+                }
             },
             301 | 302 | 303 | 307 | 308 if reply.location.is_some() => {
                 self.redirect(&reply.location.unwrap_or_default(), addr, cx)
@@ -305,21 +325,24 @@ impl Attempt {
         self.begin(None, cx)
     }
 
-    /// Sends the packet that is due: an announce when there is a good connection id, else a connect. The same packet keeps its
+    /// Sends the packet that is due: the question when there is a good connection id, else a connect. The same packet keeps its
     /// transaction, so that a late answer still counts.
     fn send(&mut self, mut exchange: Exchange, cx: &mut Context<'_>) -> Progress {
         let connection = cx.connection.and_then(|connection| connection.id_for(exchange.addr, cx.now));
-        let sent = if connection.is_some() { Sent::Announce } else { Sent::Connect };
+        let sent = if connection.is_some() { Sent::Question } else { Sent::Connect };
         if sent != exchange.sent {
             exchange.sent = sent;
             exchange.transaction = cx.rng.next_u32();
         }
         let transaction = exchange.transaction;
-        let request = match connection {
-            None => Request::Connect { transaction },
-            Some(connection) => {
+        let request = match (connection, &cx.question) {
+            (None, _) => Request::Connect { transaction },
+            (Some(connection), Question::Announce(announce)) => {
                 let url_data = if self.url.target == "/" { Vec::new() } else { self.url.target.clone().into_bytes() };
-                Request::Announce { connection, transaction, announce: cx.announce.clone(), url_data }
+                Request::Announce { connection, transaction, announce: announce.clone(), url_data }
+            }
+            (Some(connection), Question::Scrape(info_hash)) => {
+                Request::Scrape { connection, transaction, info_hashes: vec![*info_hash] }
             }
         };
         exchange.resend_at = cx.now + RETRANSMIT_BASE * (1 << exchange.retransmits.min(MAX_RETRANSMITS));
@@ -331,6 +354,7 @@ impl Attempt {
     /// A datagram that [`Attempt::expects`] has arrived.
     pub(super) fn handle_datagram(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> Progress {
         let Step::Udp(mut exchange) = self.step else { return Progress::Pending };
+        let scrapes = matches!(cx.question, Question::Scrape(_));
         match (decode_response(bytes, exchange.addr.ip()), exchange.sent) {
             (Some(Response::Connect { connection, .. }), Sent::Connect) => {
                 *cx.connection = Some(Connection { addr: exchange.addr, id: connection, received: cx.now });
@@ -340,11 +364,17 @@ impl Attempt {
                 }
                 self.send(exchange, cx)
             }
-            (Some(Response::Announce { reply, .. }), Sent::Announce) => Progress::Answered(reply, exchange.addr),
+            (Some(Response::Announce { reply, .. }), Sent::Question) if !scrapes => {
+                Progress::Answered(reply, exchange.addr)
+            }
+            (Some(Response::Scrape { swarms, .. }), Sent::Question) if scrapes => match swarms.first() {
+                Some(swarm) => Progress::Counted(*swarm),
+                None => failed(TrackerFailure::Malformed("a scrape without counts")),
+            },
             (Some(Response::Error { reason, .. }), sent) => {
                 *cx.connection = None;
-                if sent == Sent::Announce && !exchange.connected {
-                    // The id was from an earlier announce: the tracker may have been restarted since. Ask for a new one, once.
+                if sent == Sent::Question && !exchange.connected {
+                    // The id was from an earlier exchange: the tracker may have been restarted since. Ask for a new one, once.
                     exchange.connected = true;
                     exchange.sent = Sent::Nothing;
                     return self.send(exchange, cx);

@@ -1,4 +1,4 @@
-//! When which tracker of one torrent is asked, and what it is told (BEP 3, 12, 15, 31).
+//! When which tracker of one torrent is asked, and what it is told (BEP 3, 12, 15, 31, 48).
 //!
 //! Owns the order of tiers, the rounds, hedging, back-off, and who has heard what. Does no I/O: it emits operations and datagrams and is told
 //! how they ended. It keeps the law that no tracker, whatever it answers or leaves unanswered, costs more than a bounded share of
@@ -11,6 +11,7 @@
 //! A tracker's place in the list is its number as long as it is in a tier, and until it was told `stopped`; then another may take the place.
 
 mod attempt;
+mod scrape;
 mod standing;
 mod tiers;
 mod tracker;
@@ -28,7 +29,7 @@ use crate::tracker::http::Retry;
 use crate::tracker::{Announce, AnnounceKind, Reply};
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
-use attempt::{Attempt, Context, Progress};
+use attempt::{Attempt, Context, Progress, Question};
 use core::net::SocketAddr;
 use tracker::Tracker;
 
@@ -78,6 +79,9 @@ pub(crate) struct Announcer {
     tiers: Vec<Vec<usize>>,
     phase: Phase,
     attempts: Vec<Attempt>,
+    /// Scrapes under way, and trackers that have yet to be scraped: no round knows of them.
+    scrapes: Vec<Attempt>,
+    to_scrape: VecDeque<usize>,
     /// Trackers that the round has yet to try; `None` between rounds.
     round: Option<VecDeque<usize>>,
     /// When the next round begins; `None` when nothing is left to ask.
@@ -110,6 +114,8 @@ impl Announcer {
             tiers: Vec::new(),
             phase: Phase::Idle,
             attempts: Vec::new(),
+            scrapes: Vec::new(),
+            to_scrape: VecDeque::new(),
             round: None,
             next_round: None,
             not_before: now,
@@ -137,12 +143,16 @@ impl Announcer {
             AnnounceEvent::Tick => {}
             AnnounceEvent::WantPeers => self.want_peers(),
             AnnounceEvent::Again => self.ask_again(),
+            AnnounceEvent::Scrape => self.scrape_all(),
+            AnnounceEvent::EndScrapes => self.end_scrapes(),
             AnnounceEvent::AddTrackers(urls) => self.add_trackers(urls),
             AnnounceEvent::ReplaceTrackers(tiers) => self.replace_trackers(tiers),
             AnnounceEvent::Done { request, outcome } => self.handle_done(request, outcome),
             AnnounceEvent::Datagram { from, bytes } => {
                 if let Some(at) = self.attempts.iter().position(|attempt| attempt.expects(from, bytes)) {
                     self.tell(at, |attempt, cx| attempt.handle_datagram(bytes, cx));
+                } else if let Some(at) = self.scrapes.iter().position(|scrape| scrape.expects(from, bytes)) {
+                    self.tell_scrape(at, |scrape, cx| scrape.handle_datagram(bytes, cx));
                 }
             }
         }
@@ -162,12 +172,12 @@ impl Announcer {
 
     /// Whether a datagram may be an answer for this torrent. Cheap: a look at sender and transaction.
     pub(crate) fn expects_datagram(&self, from: SocketAddr, bytes: &[u8]) -> bool {
-        self.attempts.iter().any(|attempt| attempt.expects(from, bytes))
+        self.attempts.iter().chain(&self.scrapes).any(|attempt| attempt.expects(from, bytes))
     }
 
     /// The operations that it waits for.
     pub(crate) fn requests(&self) -> impl Iterator<Item = RequestId> {
-        self.attempts.iter().filter_map(Attempt::request)
+        self.attempts.iter().chain(&self.scrapes).filter_map(Attempt::request)
     }
 
     /// Checks by recount what is kept. For tests and simulators.
@@ -178,6 +188,7 @@ impl Announcer {
         assert!(self.attempts.len() <= MAX_GOODBYES, "announces under way are bounded");
         let asked: BTreeSet<usize> = self.attempts.iter().map(|attempt| attempt.tracker).collect();
         assert_eq!(asked.len(), self.attempts.len(), "a tracker is told one thing at a time");
+        self.check_scrapes();
         assert_eq!(self.timeout, self.next_timeout(), "the next look at trackers equals a recount");
         // Those in use, those that have yet to hear `stopped`, and those that are just hearing it.
         assert!(self.trackers.len() <= 2 * MAX_TRACKERS + MAX_GOODBYES, "trackers are bounded");
@@ -235,17 +246,19 @@ impl Announcer {
 
     fn stop(&mut self) {
         match self.phase {
+            // What was asked since goes on.
             Phase::Stopping { .. } => return,
             Phase::Idle => {}
             // Who is just hearing `completed` or `stopped` hears it to the end.
             Phase::Running => {
                 let (kept, dropped) = core::mem::take(&mut self.attempts)
                     .into_iter()
-                    .partition(|attempt| matches!(attempt.kind, AnnounceKind::Completed | AnnounceKind::Stopped));
+                    .partition(|attempt| matches!(attempt.kind, Some(AnnounceKind::Completed | AnnounceKind::Stopped)));
                 self.attempts = kept;
                 dropped.iter().for_each(|attempt: &Attempt| attempt.cancel(&mut self.outputs));
             }
         }
+        self.end_scrapes();
         self.round = None;
         self.next_round = None;
         let heard =
@@ -255,17 +268,23 @@ impl Announcer {
     }
 
     fn handle_done(&mut self, request: RequestId, outcome: Outcome) {
-        let Some(at) = self.attempts.iter().position(|attempt| attempt.request() == Some(request)) else { return };
-        match outcome {
-            Outcome::Resolve(result) => self.tell(at, |attempt, cx| attempt.handle_resolved(result, cx)),
-            Outcome::Fetch(result) => self.tell(at, |attempt, cx| attempt.handle_fetched(result, cx)),
-            _ => {}
+        let step = |attempt: &mut Attempt, cx: &mut Context<'_>| match outcome {
+            Outcome::Resolve(result) => attempt.handle_resolved(result, cx),
+            Outcome::Fetch(result) => attempt.handle_fetched(result, cx),
+            _ => Progress::Pending,
+        };
+        let asked = |attempt: &Attempt| attempt.request() == Some(request);
+        if let Some(at) = self.attempts.iter().position(asked) {
+            self.tell(at, step);
+        } else if let Some(at) = self.scrapes.iter().position(asked) {
+            self.tell_scrape(at, step);
         }
     }
 
     /// Does all that is due now.
     fn advance(&mut self) {
         self.advance_attempts();
+        self.advance_scrapes();
         match &self.phase {
             Phase::Idle => {}
             Phase::Running => self.advance_round(),
@@ -279,7 +298,7 @@ impl Announcer {
             let late = !attempt.overdue && self.now >= attempt.began + ATTEMPT_TIMEOUT;
             let due = attempt.timeout().is_some_and(|due| self.now >= due);
             let tracker = attempt.tracker;
-            if late && attempt.is_udp() && attempt.kind != AnnounceKind::Stopped {
+            if late && attempt.is_udp() && attempt.kind != Some(AnnounceKind::Stopped) {
                 attempt.overdue = true;
                 self.hedge_at = self.now;
                 self.note_heard(tracker, |heard| heard.failed(&LinkFault::TimedOut.into()));
@@ -399,31 +418,35 @@ impl Announcer {
         tracker.heard.asked(self.now);
         let leaving = matches!(self.phase, Phase::Stopping { .. });
         let known = tracker.answered_from.filter(|addr| leaving && addr.port() == url.port);
-        self.attempts.push(Attempt::new(at, kind, url, self.now));
+        self.attempts.push(Attempt::new(at, Some(kind), url, self.now));
         self.tell(self.attempts.len() - 1, |attempt, cx| attempt.begin(known, cx));
     }
 
     /// Lets one attempt take a step and draws the consequences.
     fn tell(&mut self, at: usize, step: impl FnOnce(&mut Attempt, &mut Context<'_>) -> Progress) {
-        let Some(attempt) = self.attempts.get_mut(at) else { return };
-        let Some(tracker) = self.trackers.get_mut(attempt.tracker) else { return };
-        let few_peers = self.totals.left > 0 && (self.wants_peers || attempt.kind == AnnounceKind::Started);
-        let num_want = match attempt.kind {
-            AnnounceKind::Stopped => 0,
-            _ if few_peers => NUM_WANT_MANY,
-            _ => NUM_WANT_FEW,
+        let mut attempt = self.attempts.remove(at);
+        match self.step(&mut attempt, step) {
+            // No announce is answered by counts.
+            Progress::Pending | Progress::Counted(_) => self.attempts.insert(at, attempt),
+            Progress::Answered(reply, from) => self.note_answer(&attempt, reply, from),
+            Progress::Failed(reason, retry) => self.note_failure(&attempt, reason, retry),
+        }
+    }
+
+    /// One step of an attempt that stands in no list meanwhile.
+    fn step(
+        &mut self,
+        attempt: &mut Attempt,
+        step: impl FnOnce(&mut Attempt, &mut Context<'_>) -> Progress,
+    ) -> Progress {
+        let question = match attempt.kind {
+            Some(kind) => Question::Announce(self.announce(kind)),
+            None => Question::Scrape(self.config.info_hash),
         };
+        let Some(tracker) = self.trackers.get_mut(attempt.tracker) else { return Progress::Pending };
         let mut cx = Context {
             now: self.now,
-            announce: Announce {
-                info_hash: self.config.info_hash,
-                peer_id: self.config.peer_id,
-                port: self.config.listen_port,
-                kind: attempt.kind,
-                totals: self.totals,
-                num_want,
-                key: self.key,
-            },
+            question,
             tracker_id: tracker.tracker_id.as_deref(),
             user_agent: &self.config.user_agent,
             connection: &mut tracker.connection,
@@ -431,16 +454,23 @@ impl Announcer {
             next_request: &mut self.next_request,
             outputs: &mut self.outputs,
         };
-        match step(attempt, &mut cx) {
-            Progress::Pending => {}
-            Progress::Answered(reply, from) => {
-                let attempt = self.attempts.remove(at);
-                self.note_answer(&attempt, reply, from);
-            }
-            Progress::Failed(reason, retry) => {
-                let attempt = self.attempts.remove(at);
-                self.note_failure(&attempt, reason, retry);
-            }
+        step(attempt, &mut cx)
+    }
+
+    fn announce(&self, kind: AnnounceKind) -> Announce {
+        let few_peers = self.totals.left > 0 && (self.wants_peers || kind == AnnounceKind::Started);
+        Announce {
+            info_hash: self.config.info_hash,
+            peer_id: self.config.peer_id,
+            port: self.config.listen_port,
+            kind,
+            totals: self.totals,
+            num_want: match kind {
+                AnnounceKind::Stopped => 0,
+                _ if few_peers => NUM_WANT_MANY,
+                _ => NUM_WANT_FEW,
+            },
+            key: self.key,
         }
     }
 
@@ -457,16 +487,19 @@ impl Announcer {
         // After a redirect it is another server's address.
         tracker.answered_from = (!attempt.was_redirected()).then_some(from);
         match attempt.kind {
-            AnnounceKind::Started => tracker.heard_started = true,
-            AnnounceKind::Completed => tracker.owes_completed = false,
-            AnnounceKind::Stopped | AnnounceKind::Regular => {}
+            Some(AnnounceKind::Started) => tracker.heard_started = true,
+            Some(AnnounceKind::Completed) => tracker.owes_completed = false,
+            Some(AnnounceKind::Stopped | AnnounceKind::Regular) | None => {}
         }
         let url = tracker.shown.clone();
         let peers = u32::try_from(reply.peers.len()).unwrap_or(u32::MAX);
         tracker.heard.answered(peers);
         // Who was replaced has said all that is of interest.
-        let replaced = attempt.kind == AnnounceKind::Stopped;
+        let replaced = attempt.kind == Some(AnnounceKind::Stopped);
         let running = matches!(self.phase, Phase::Running);
+        if running && !replaced && reply.swarm().is_empty() {
+            self.scrape_who_does_not_count(at);
+        }
         // Before the peers, among whom we ourselves may be.
         let from = from.ip();
         self.outputs.extend(reply.external_ip.map(|said| AnnounceOutput::OwnIp { from, said }));
@@ -498,7 +531,7 @@ impl Announcer {
             self.say_goodbye_after(attempt);
             return;
         }
-        if attempt.kind == AnnounceKind::Stopped {
+        if attempt.kind == Some(AnnounceKind::Stopped) {
             return;
         }
         // The round's next tracker need not wait for this one any more.
@@ -511,7 +544,7 @@ impl Announcer {
     /// While leaving: who was told `completed` first has yet to hear `stopped`, whatever it made of it.
     fn say_goodbye_after(&mut self, attempt: &Attempt) {
         if let Phase::Stopping { waiting, .. } = &mut self.phase
-            && attempt.kind == AnnounceKind::Completed
+            && attempt.kind == Some(AnnounceKind::Completed)
         {
             waiting.push_back(attempt.tracker);
             if let Some(tracker) = self.trackers.get_mut(attempt.tracker) {
@@ -561,7 +594,8 @@ impl Announcer {
             }
             Phase::Stopping { deadline, .. } => (None, None, Some(*deadline)),
         };
-        attempts.chain([hedge, owed, deadline, self.next_round]).flatten().min()
+        let scrapes = self.scrapes.iter().flat_map(scrape::timeouts);
+        attempts.chain(scrapes).chain([hedge, owed, deadline, self.next_round]).flatten().min()
     }
 }
 

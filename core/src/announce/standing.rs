@@ -1,6 +1,7 @@
 //! How a torrent stands with its trackers, for explanations: what is kept for them, and a picture of all. Decides nothing.
 
 use super::attempt::Attempt;
+use super::tracker::Tracker;
 use super::{Announcer, Phase};
 use crate::action::TrackerFailure;
 use crate::time::{Duration, Instant};
@@ -31,6 +32,14 @@ impl Heard {
     /// It failed, or could not be asked.
     pub(super) fn failed(&mut self, reason: &TrackerFailure) {
         self.failure = Some(reason.clone());
+    }
+}
+
+impl Tracker {
+    /// What it said last to an announce of this session: how many peers it named, and how it has failed since.
+    pub(super) fn last_word(&self) -> (Option<u32>, Option<TrackerFailure>) {
+        let unusable = self.url.as_ref().err().map(|error| TrackerFailure::BadUrl(error.reason()));
+        (self.heard.named, unusable.or_else(|| self.heard.failure.clone()))
     }
 }
 
@@ -65,19 +74,18 @@ impl Announcer {
         for tracker in self.tiers.iter().flatten().filter_map(|at| self.trackers.get(*at)) {
             standing.trackers += 1;
             let waited = tracker.heard.asked_since.map_or(Duration::ZERO, |since| now.since(since));
-            let unusable = tracker.url.as_ref().err().map(|error| TrackerFailure::BadUrl(error.reason()));
-            match (unusable.as_ref().or(tracker.heard.failure.as_ref()), tracker.heard.named) {
-                (Some(failure), _) => {
+            match tracker.last_word() {
+                (_, Some(failure)) => {
                     standing.failing += 1;
                     standing.silent = standing.silent.max(waited);
                     // Of two the one that can be asked at all.
                     let at = (tracker.is_usable(), tracker.failed_at);
                     if last_at.is_none_or(|last| last < at) {
                         last_at = Some(at);
-                        standing.last = Some((tracker.shown.clone(), failure.clone()));
+                        standing.last = Some((tracker.shown.clone(), failure));
                     }
                 }
-                (None, Some(named)) => {
+                (Some(named), None) => {
                     standing.answered += 1;
                     standing.named = standing.named.saturating_add(named);
                 }

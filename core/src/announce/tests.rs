@@ -7,6 +7,7 @@ use crate::engine::tests::breaches::check_breaches;
 use crate::event::FetchReply;
 use crate::id::{InfoHash, PeerId};
 use crate::rng::{Rng, Stream};
+use crate::tracker::Swarm;
 use crate::tracker::http::encode_reply;
 use crate::tracker::udp::{Request, Response, decode_request, encode_response};
 use alloc::collections::BTreeMap;
@@ -14,6 +15,8 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec;
 use proptest::prelude::*;
+
+mod scrape;
 
 /// An announcer, a clock, and what it has asked for.
 struct World {
@@ -67,13 +70,16 @@ impl World {
         for attempt in &self.announcer.attempts {
             let tracker = &self.announcer.trackers[attempt.tracker];
             let early = match attempt.kind {
-                AnnounceKind::Regular => attempt.began < tracker.not_before(),
-                AnnounceKind::Started => attempt.began < tracker.retry_at,
-                AnnounceKind::Completed | AnnounceKind::Stopped => false,
+                Some(AnnounceKind::Regular) => attempt.began < tracker.not_before(),
+                Some(AnnounceKind::Started) => attempt.began < tracker.retry_at,
+                Some(AnnounceKind::Completed | AnnounceKind::Stopped) => false,
+                None => panic!("a scrape is no announce"),
             };
             assert!(!early, "a tracker was asked sooner than allowed");
         }
-        assert!(self.open.len() <= self.announcer.attempts.len(), "a request was forgotten");
+        let under_way = self.announcer.attempts.len() + self.announcer.scrapes.len();
+        assert!(self.open.len() <= under_way, "a request was forgotten");
+        self.announcer.check_invariants();
     }
 
     fn note(&mut self, output: AnnounceOutput) {
@@ -96,6 +102,7 @@ impl World {
                 let line = match &request {
                     Request::Connect { .. } => format!("udp {to} connect"),
                     Request::Announce { announce, .. } => format!("udp {to} {:?}", announce.kind),
+                    Request::Scrape { info_hashes, .. } => format!("udp {to} scrape of {}", info_hashes.len()),
                 };
                 self.datagrams.push_back((to, request));
                 line
@@ -110,9 +117,11 @@ impl World {
                 format!("answered {url} peers={peers} next={}", next_in.as_secs())
             }
             AnnounceOutput::Failed { url, reason } => format!("failed {url}: {reason}"),
+            AnnounceOutput::Scraped { url, result: Ok(swarm) } => format!("scraped {url} {}", counts(&swarm)),
+            AnnounceOutput::Scraped { url, result: Err(reason) } => format!("not scraped {url}: {reason}"),
             AnnounceOutput::Stopped => {
                 self.stopped = true;
-                assert!(self.open.is_empty(), "requests outlive the goodbye");
+                assert!(self.announcer.attempts.is_empty(), "announces outlive the goodbye");
                 "stopped".to_string()
             }
         };
@@ -189,6 +198,10 @@ impl World {
         let response = match &request {
             Request::Connect { transaction } => Response::Connect { transaction: *transaction, connection: 77 },
             Request::Announce { transaction, .. } => Response::Announce { transaction: *transaction, reply: a_reply() },
+            Request::Scrape { transaction, .. } => Response::Scrape {
+                transaction: *transaction,
+                swarms: vec![Swarm { complete: Some(7), incomplete: Some(8), downloaded: Some(9) }],
+            },
         };
         assert!(self.datagram(to, &response));
         request
@@ -203,13 +216,27 @@ impl World {
     }
 }
 
+fn counts(swarm: &Swarm) -> String {
+    let shown = |number: Option<u32>| number.map_or(String::from("?"), |number| number.to_string());
+    format!("{}/{}/{}", shown(swarm.complete), shown(swarm.incomplete), shown(swarm.downloaded))
+}
+
 fn event_of(fetch: &Fetch) -> String {
+    if fetch.target.starts_with("/scrape?info_hash=") {
+        return "scrape".to_string();
+    }
     let event = fetch.target.split('&').find_map(|pair| pair.strip_prefix("event=")).unwrap_or("regular");
     event.to_string()
 }
 
 fn a_reply() -> Reply {
-    Reply { interval_s: Some(1800), peers: ["9.9.9.9:9".parse().unwrap()].to_vec(), ..Reply::default() }
+    Reply {
+        interval_s: Some(1800),
+        complete: Some(1),
+        incomplete: Some(2),
+        peers: ["9.9.9.9:9".parse().unwrap()].to_vec(),
+        ..Reply::default()
+    }
 }
 
 fn reply_body() -> Vec<u8> {
@@ -267,7 +294,7 @@ fn a_refused_tracker_is_followed_by_the_next_at_once() {
 fn a_tracker_that_says_interval_zero_is_asked_once_a_minute() {
     let mut world = World::started(&[&["http://1.0.0.1/announce"]]);
     for _ in 0..10 {
-        world.answer_with("1.0.0.1", 200, b"d8:intervali0e5:peers0:e");
+        world.answer_with("1.0.0.1", 200, b"d8:completei1e8:intervali0e5:peers0:e");
         assert_eq!(world.next_in_secs(), Some(60));
         world.run_to(world.now.as_micros() / 1_000_000 + 60);
     }
@@ -277,7 +304,7 @@ fn a_tracker_that_says_interval_zero_is_asked_once_a_minute() {
 #[test]
 fn too_few_peers_never_break_the_min_interval() {
     let mut world = World::started(&[&["http://1.0.0.1/announce"]]);
-    world.answer_with("1.0.0.1", 200, b"d8:intervali1800e12:min intervali300e5:peers0:e");
+    world.answer_with("1.0.0.1", 200, b"d8:completei1e8:intervali1800e12:min intervali300e5:peers0:e");
     for secs in (10..300).step_by(10) {
         world.run_to(secs);
         world.tell(AnnounceEvent::WantPeers);
@@ -701,7 +728,7 @@ fn the_story_of_three_tiers_with_faults() {
     world.run_to(40);
     world.totals = Totals { uploaded: 5, downloaded: 1000, left: 0 };
     world.tell(AnnounceEvent::Completed);
-    world.answer_with("1.0.0.3", 200, b"d8:intervali600e5:peers0:e");
+    world.answer_with("1.0.0.3", 200, b"d8:completei1e8:intervali600e5:peers0:e");
     world.run_to(655);
     world.answer("1.0.0.1");
     world.tell(AnnounceEvent::Stop);
@@ -716,6 +743,7 @@ enum Step {
     Completed,
     Stop,
     WantPeers,
+    Scrape,
     Wait(u64),
     /// Ends the n-th open operation in one of several ways.
     End(usize, u8),
@@ -729,6 +757,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Completed),
         1 => Just(Step::Stop),
         2 => Just(Step::WantPeers),
+        2 => Just(Step::Scrape),
         6 => (1u64..100).prop_map(Step::Wait),
         1 => (100u64..100_000).prop_map(Step::Wait),
         8 => (any::<usize>(), any::<u8>()).prop_map(|(n, way)| Step::End(n, way)),
@@ -761,6 +790,9 @@ fn end_one(world: &mut World, n: usize, way: u8) {
             body: b"d8:intervali-9e5:peers0:e".to_vec(),
             ..FetchReply::default()
         })),
+        (_, 5) => {
+            Outcome::Fetch(Ok(FetchReply { status: 200, body: b"d5:filesdee".to_vec(), ..FetchReply::default() }))
+        }
         _ => Outcome::Fetch(Ok(FetchReply { status: 200, body: reply_body(), ..FetchReply::default() })),
     };
     world.tell(AnnounceEvent::Done { request, outcome });
@@ -768,12 +800,17 @@ fn end_one(world: &mut World, n: usize, way: u8) {
 
 fn serve_one(world: &mut World, way: u8) {
     let Some((from, request)) = world.datagrams.pop_back() else { return };
-    let (Request::Connect { transaction } | Request::Announce { transaction, .. }) = request;
+    let (Request::Connect { transaction }
+    | Request::Announce { transaction, .. }
+    | Request::Scrape { transaction, .. }) = request;
     let response = match (&request, way % 5) {
         (_, 0) => Response::Error { transaction, reason: "no".to_string() },
         (_, 1) => Response::Connect { transaction: transaction ^ 1, connection: 1 },
         (Request::Connect { .. }, _) => Response::Connect { transaction, connection: 1 },
+        (_, 2) => Response::Announce { transaction, reply: a_reply() },
+        (_, 3) => Response::Scrape { transaction, swarms: vec![Swarm::default()] },
         (Request::Announce { .. }, _) => Response::Announce { transaction, reply: a_reply() },
+        (Request::Scrape { .. }, _) => Response::Scrape { transaction, swarms: Vec::new() },
     };
     world.datagram(from, &response);
 }
@@ -794,12 +831,15 @@ proptest! {
                 Step::Completed => world.tell(AnnounceEvent::Completed),
                 Step::Stop => world.tell(AnnounceEvent::Stop),
                 Step::WantPeers => world.tell(AnnounceEvent::WantPeers),
+                Step::Scrape => world.tell(AnnounceEvent::Scrape),
                 Step::Wait(secs) => world.run_to(world.now.as_micros() / 1_000_000 + secs),
                 Step::End(n, way) => end_one(&mut world, n, way),
                 Step::Udp(way) => serve_one(&mut world, way),
             }
         }
         world.stopped = false;
+        // As a torrent that leaves: what was asked during a goodbye would go on.
+        world.tell(AnnounceEvent::EndScrapes);
         world.tell(AnnounceEvent::Stop);
         world.run_to(world.now.as_micros() / 1_000_000 + 6);
         prop_assert!(world.stopped);

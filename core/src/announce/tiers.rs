@@ -65,6 +65,7 @@ impl Announcer {
         };
         let gone: Vec<usize> = old.iter().copied().filter(|at| !stays(at)).collect();
         let running = matches!(self.phase, Phase::Running);
+        gone.iter().for_each(|at| self.end_scrape_of(*at));
         for at in gone.into_iter().filter(|_| running) {
             self.dismiss(at);
         }

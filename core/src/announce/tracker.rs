@@ -7,7 +7,7 @@ use crate::rng::Rng;
 use crate::time::{Duration, Instant};
 use crate::tracker::http::Retry;
 use crate::tracker::url::{Url, UrlError};
-use crate::tracker::{Reply, clean_text};
+use crate::tracker::{Reply, Swarm, clean_text};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -68,6 +68,10 @@ pub(super) struct Tracker {
     pub(super) connection: Option<Connection>,
     /// The address that answered last: a goodbye goes there without asking the resolver again.
     pub(super) answered_from: Option<SocketAddr>,
+    /// When a scrape of it began last.
+    pub(super) scraped_at: Option<Instant>,
+    /// How large the swarm is, as it said last. Outlives sessions: who looks at a paused torrent sees what was known.
+    pub(super) swarm: Swarm,
     /// For explanations alone: nothing is decided by it.
     pub(super) heard: Heard,
 }
@@ -94,6 +98,8 @@ impl Tracker {
             tracker_id: None,
             connection: None,
             answered_from: None,
+            scraped_at: None,
+            swarm: Swarm::default(),
             heard: Heard::default(),
         }
     }
@@ -108,6 +114,11 @@ impl Tracker {
         self.retry_at.max(self.allowed_at)
     }
 
+    /// Whether it may be scraped now, `pause` after the last time. One that wants to be left alone (BEP 31) is.
+    pub(super) fn may_be_scraped(&self, now: Instant, pause: Duration) -> bool {
+        self.is_usable() && now >= self.asked_until && self.scraped_at.is_none_or(|at| now >= at + pause)
+    }
+
     /// Forgets what it has heard: a new session with it begins.
     pub(super) fn forget_session(&mut self) {
         self.heard_started = false;
@@ -120,6 +131,7 @@ impl Tracker {
     pub(super) fn note_success(&mut self, now: Instant, reply: &Reply) -> Duration {
         self.failures = 0;
         self.retry_at = Instant::ZERO;
+        self.swarm.update(reply.swarm());
         if reply.tracker_id.is_some() {
             self.tracker_id.clone_from(&reply.tracker_id);
         }

@@ -4,6 +4,7 @@ use crate::action::{Operation, TrackerFailure};
 use crate::event::Outcome;
 use crate::id::{InfoHash, PeerId};
 use crate::time::Duration;
+use crate::tracker::Swarm;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
@@ -32,7 +33,7 @@ pub(crate) enum AnnounceEvent<'a> {
     Start,
     /// The download was completed in this session (not: found complete by the check).
     Completed,
-    /// The torrent stops: say goodbye. Ends with [`AnnounceOutput::Stopped`].
+    /// The torrent stops: say goodbye, and scrape nobody who was to be scraped until now. Ends with [`AnnounceOutput::Stopped`].
     Stop,
     /// The time named by [`Announcer::poll_timeout`](super::Announcer::poll_timeout) has come.
     Tick,
@@ -40,6 +41,11 @@ pub(crate) enum AnnounceEvent<'a> {
     WantPeers,
     /// The user wants to ask now: as soon as the trackers allow, though others have failed just before.
     Again,
+    /// Somebody wants to know how large the swarm is: every tracker is scraped, also while nothing is announced. Those that were just before,
+    /// or cannot be, are left out.
+    Scrape,
+    /// Nobody wants to know any more.
+    EndScrapes,
     /// Trackers given by hand, each a tier of its own after the others.
     AddTrackers(Vec<String>),
     /// These tiers and no others; who goes is told `stopped`.
@@ -108,6 +114,13 @@ pub(crate) enum AnnounceOutput {
         url: String,
         /// Why.
         reason: TrackerFailure,
+    },
+    /// A tracker was scraped.
+    Scraped {
+        /// Its URL, without query.
+        url: String,
+        /// What it said.
+        result: Result<Swarm, TrackerFailure>,
     },
     /// Every tracker that had heard of us has heard `stopped`, or was given up.
     Stopped,

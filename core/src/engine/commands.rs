@@ -39,6 +39,7 @@ impl Engine {
             }
             Command::Recheck { torrent } => self.tell(torrent, |t, shared| t.recheck(now, shared)),
             Command::Reannounce { torrent } => self.tell(torrent, |t, shared| t.reannounce(now, shared)),
+            Command::Scrape { torrent } => self.tell(torrent, |t, shared| t.scrape(now, shared)),
             Command::AddTrackers { torrent, urls } => self.tell(torrent, |t, shared| t.add_trackers(now, shared, urls)),
             Command::ReplaceTrackers { torrent, tiers } => {
                 self.tell(torrent, |t, shared| t.replace_trackers(now, shared, tiers));

@@ -19,7 +19,7 @@ use crate::rng::{Rng, Seed, Stream};
 use crate::time::Instant;
 use crate::timers::Timers;
 use crate::torrent::{Shared, Torrent};
-use crate::view::{PeerView, View};
+use crate::view::{PeerView, TrackerView, View};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -177,6 +177,11 @@ impl Engine {
     /// A picture of the peers of one torrent.
     pub fn peers(&self, torrent: TorrentId) -> Vec<PeerView> {
         self.torrents.get(&torrent).map(Torrent::peer_views).unwrap_or_default()
+    }
+
+    /// A picture of the trackers of one torrent, in the order in which they are asked.
+    pub fn trackers(&self, torrent: TorrentId) -> Vec<TrackerView> {
+        self.torrents.get(&torrent).map(Torrent::tracker_views).unwrap_or_default()
     }
 
     /// Checks the laws that hold between any two events, by recount. For tests, simulators and fuzzers: it looks at everything.

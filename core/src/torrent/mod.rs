@@ -361,6 +361,7 @@ impl Torrent {
             up_rate: self.uploaded.per_second(),
             peers: live().count() as u32,
             seeds: live().filter(|peer| peer.is_seed()).count() as u32,
+            swarm: self.announcer.swarm(),
             candidates: self.candidates.waiting() as u32,
             limits: self.limits(),
             trouble: self.trouble.as_ref().map(|(fault, _)| fault.clone()),

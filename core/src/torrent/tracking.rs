@@ -10,6 +10,7 @@ use crate::metainfo::Metainfo;
 use crate::rng::{Rng, Seed, Stream};
 use crate::time::Instant;
 use crate::tracker::Totals;
+use crate::view::TrackerView;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -49,6 +50,9 @@ impl Torrent {
     }
 
     pub(super) fn stop_announcing(&mut self, now: Instant, shared: &mut Shared) {
+        if self.is_leaving() {
+            self.announce(now, shared, AnnounceEvent::EndScrapes);
+        }
         if !self.goodbye_said {
             self.announce(now, shared, AnnounceEvent::Stop);
         }
@@ -57,6 +61,16 @@ impl Torrent {
     /// Asks the trackers now, or as soon as they allow.
     pub(crate) fn reannounce(&mut self, now: Instant, shared: &mut Shared) {
         self.announce(now, shared, AnnounceEvent::Again);
+    }
+
+    /// Asks each tracker how large the swarm is.
+    pub(crate) fn scrape(&mut self, now: Instant, shared: &mut Shared) {
+        self.announce(now, shared, AnnounceEvent::Scrape);
+    }
+
+    /// A picture of each tracker.
+    pub(crate) fn tracker_views(&self) -> Vec<TrackerView> {
+        self.announcer.trackers()
     }
 
     /// Trackers given by hand.
@@ -141,6 +155,9 @@ impl Torrent {
                 }
                 AnnounceOutput::Failed { url, reason } => {
                     shared.notify(Notice::TrackerFailed { torrent: self.id, url, reason });
+                }
+                AnnounceOutput::Scraped { url, result } => {
+                    shared.notify(Notice::Scraped { torrent: self.id, url, result });
                 }
                 AnnounceOutput::Stopped => self.goodbye_said = true,
             }

@@ -1,13 +1,14 @@
-//! Announces over HTTP: the request target, and the bencoded reply (BEP 3, 7, 23, 24, 31).
+//! Announces and scrapes over HTTP: the request target, and the bencoded reply (BEP 3, 7, 23, 24, 31; BEP 48).
 //!
 //! Never fetches anything: `announce` decides where to, the driver moves the bytes.
 
 use super::url::{Url, push_escape};
 use super::{
-    Announce, AnnounceKind, MAX_REPLY_BYTES, MAX_TRACKER_ID_BYTES, Reply, add_peers, clean_text, compact_v4,
-    compact_v6, gzip,
+    Announce, AnnounceKind, MAX_REPLY_BYTES, MAX_TRACKER_ID_BYTES, Reply, Swarm, add_peers, clean_text, compact_v4,
+    compact_v6, counted, gzip,
 };
 use crate::bencode::{Dict, Kind, Tree, Value};
+use crate::id::InfoHash;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write as _;
@@ -16,7 +17,7 @@ use core::net::{IpAddr, SocketAddr};
 /// A reply has no more values than bytes; reading takes no memory for each, so the cap on bytes is enough.
 const MAX_TOKENS: u32 = MAX_REPLY_BYTES as u32;
 
-/// An announce that did not succeed, in the tracker's words or ours.
+/// An announce or a scrape that did not succeed, in the tracker's words or ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReplyError {
     /// A `failure reason`.
@@ -43,15 +44,7 @@ pub enum Retry {
 ///
 /// `ip` is never sent: the tracker sees where we come from. `no_peer_id` saves room at trackers that do not know `compact`.
 pub fn announce_target(url: &Url, announce: &Announce, tracker_id: Option<&[u8]>) -> String {
-    let mut out = url.target.clone();
-    let separator = match out.split_once('?') {
-        None => "?",
-        Some((_, query)) if query.is_empty() || query.ends_with('&') => "",
-        Some(_) => "&",
-    };
-    out.push_str(separator);
-    out.push_str("info_hash=");
-    push_bytes(&mut out, announce.info_hash.wire_bytes());
+    let mut out = scrape_target(url, announce.info_hash);
     out.push_str("&peer_id=");
     push_bytes(&mut out, &announce.peer_id.0);
     let totals = announce.totals;
@@ -74,6 +67,20 @@ pub fn announce_target(url: &Url, announce: &Announce, tracker_id: Option<&[u8]>
     out
 }
 
+/// Path and query of a scrape of one torrent (BEP 48); `url` is that of [`Url::for_scrape`]. What its own query says comes first.
+pub fn scrape_target(url: &Url, info_hash: InfoHash) -> String {
+    let mut out = url.target.clone();
+    let separator = match out.split_once('?') {
+        None => "?",
+        Some((_, query)) if query.is_empty() || query.ends_with('&') => "",
+        Some(_) => "&",
+    };
+    out.push_str(separator);
+    out.push_str("info_hash=");
+    push_bytes(&mut out, info_hash.wire_bytes());
+    out
+}
+
 /// Percent-encodes all but RFC 3986's unreserved characters.
 fn push_bytes(out: &mut String, bytes: &[u8]) {
     for byte in bytes {
@@ -91,6 +98,18 @@ fn push_bytes(out: &mut String, bytes: &[u8]) {
 /// # Errors
 /// [`ReplyError`]: the tracker refused, or the body is not a tracker's reply.
 pub fn parse_reply(body: &[u8], gzipped: bool) -> Result<Reply, ReplyError> {
+    unpacked(body, gzipped, parse_plain)
+}
+
+/// Reads the answer to a scrape: what it says of one torrent. Of one that it does not name the tracker knows nothing.
+///
+/// # Errors
+/// [`ReplyError`]: the tracker refused, or the body is not the answer to a scrape.
+pub fn parse_scrape(body: &[u8], gzipped: bool, info_hash: InfoHash) -> Result<Swarm, ReplyError> {
+    unpacked(body, gzipped, |body| parse_files(body, info_hash))
+}
+
+fn unpacked<T>(body: &[u8], gzipped: bool, parse: impl Fn(&[u8]) -> Result<T, ReplyError>) -> Result<T, ReplyError> {
     if body.len() > MAX_REPLY_BYTES {
         return Err(ReplyError::Malformed("too large"));
     }
@@ -101,19 +120,34 @@ pub fn parse_reply(body: &[u8], gzipped: bool) -> Result<Reply, ReplyError> {
                 gzip::GzipError::Header | gzip::GzipError::Data | gzip::GzipError::Checksum => "broken gzip",
             })
         })?;
-        return parse_plain(&body);
+        return parse(&body);
     }
-    parse_plain(body)
+    parse(body)
+}
+
+/// The dictionary that every answer is; one with a `failure reason` is a refusal.
+fn answer(body: &[u8]) -> Result<Dict<'_>, ReplyError> {
+    let (value, _) = Value::parse_prefix(body, MAX_TOKENS).map_err(|_| ReplyError::Malformed("not bencode"))?;
+    let dict = value.as_dict().ok_or(ReplyError::Malformed("not a dictionary"))?;
+    match dict.get("failure reason").and_then(Value::as_bytes).map(clean_text) {
+        Some(reason) => Err(ReplyError::Refused { reason, retry: retry(&dict) }),
+        None => Ok(dict),
+    }
+}
+
+fn parse_files(body: &[u8], info_hash: InfoHash) -> Result<Swarm, ReplyError> {
+    let files = answer(body)?.get("files").and_then(Value::as_dict);
+    let mut files = files.ok_or(ReplyError::Malformed("no dictionary of files"))?;
+    let Some((_, torrent)) = files.find(|(key, _)| *key == info_hash.wire_bytes()) else { return Ok(Swarm::default()) };
+    let torrent = torrent.as_dict().ok_or(ReplyError::Malformed("a torrent is no dictionary"))?;
+    let count = |key: &str| torrent.get(key).and_then(Value::as_int).and_then(counted);
+    Ok(Swarm { complete: count("complete"), incomplete: count("incomplete"), downloaded: count("downloaded") })
 }
 
 fn parse_plain(body: &[u8]) -> Result<Reply, ReplyError> {
-    let (value, _) = Value::parse_prefix(body, MAX_TOKENS).map_err(|_| ReplyError::Malformed("not bencode"))?;
-    let dict = value.as_dict().ok_or(ReplyError::Malformed("not a dictionary"))?;
+    let dict = answer(body)?;
     let text = |key: &str| dict.get(key).and_then(Value::as_bytes).map(clean_text);
     let int = |key: &str| dict.get(key).and_then(Value::as_int);
-    if let Some(reason) = text("failure reason") {
-        return Err(ReplyError::Refused { reason, retry: retry(&dict) });
-    }
     let mut reply = Reply {
         peers: Vec::new(),
         interval_s: int("interval"),
@@ -205,6 +239,17 @@ pub fn encode_reply(reply: &Reply) -> Vec<u8> {
     Tree::dict(fields.into_iter().filter_map(|(key, value)| Some((key, value?)))).encode()
 }
 
+/// The body of the answer to a scrape of one torrent, for simulated trackers and round trips under test.
+pub fn encode_scrape(info_hash: InfoHash, swarm: &Swarm) -> Vec<u8> {
+    let fields = [("complete", swarm.complete), ("downloaded", swarm.downloaded), ("incomplete", swarm.incomplete)];
+    let fields = fields.into_iter().filter_map(|(key, value)| Some((key, Tree::from(i64::from(value?)))));
+    let mut out = b"d5:filesd20:".to_vec();
+    out.extend_from_slice(info_hash.wire_bytes());
+    Tree::dict(fields).encode_into(&mut out);
+    out.extend_from_slice(b"ee");
+    out
+}
+
 /// The body of a refusal, for those who serve a tracker.
 pub fn encode_failure(reason: &str) -> Vec<u8> {
     Tree::dict([("failure reason", Tree::from(reason))]).encode()
@@ -218,6 +263,7 @@ mod tests {
     use crate::id::{InfoHash, PeerId};
     use alloc::format;
     use alloc::string::ToString;
+    use alloc::vec;
     use proptest::prelude::*;
 
     fn announce() -> Announce {
@@ -249,6 +295,43 @@ mod tests {
         assert!(target("http://t.example/a?", None).starts_with("/a?info_hash="));
         assert!(target("http://t.example/a?x&", None).starts_with("/a?x&info_hash="));
         assert!(target("http://t.example/a", Some(b"i d\xff")).ends_with("&trackerid=i%20d%FF"));
+    }
+
+    const HASH: InfoHash = InfoHash::V1(*b"xxxxxxxxxxxxxxxxxxxx");
+
+    #[test]
+    fn a_scrape_is_asked_and_answered_as_bep_48_shows() {
+        let url = Url::parse("http://tracker/announce?key=1").unwrap().for_scrape().unwrap();
+        assert_eq!(scrape_target(&url, HASH), "/scrape?key=1&info_hash=xxxxxxxxxxxxxxxxxxxx");
+        let body = b"d5:filesd20:xxxxxxxxxxxxxxxxxxxxd8:completei11e10:downloadedi13772e10:incompletei19ee\
+            20:yyyyyyyyyyyyyyyyyyyyd8:completei21e10:downloadedi206e10:incompletei20eeee";
+        let swarm = Swarm { complete: Some(11), incomplete: Some(19), downloaded: Some(13772) };
+        assert_eq!(parse_scrape(body, false, HASH), Ok(swarm));
+        assert_eq!(parse_scrape(&gzip_for_tests(body), true, HASH), Ok(swarm));
+        assert_eq!(parse_scrape(body, false, InfoHash::V1([b'z'; 20])), Ok(Swarm::default()), "it is not named");
+        assert_eq!(parse_scrape(b"d5:filesdee", false, HASH), Ok(Swarm::default()));
+    }
+
+    #[test]
+    fn answers_that_make_no_sense_count_nothing() {
+        let of =
+            |torrent: &str| parse_scrape(format!("d5:filesd20:{}{torrent}ee", "x".repeat(20)).as_bytes(), false, HASH);
+        assert_eq!(of("d8:completei-1e10:incompletei2147483648e10:downloaded1:7e"), Ok(Swarm::default()));
+        assert_eq!(of("d8:completei5e8:completei6ee").map(|swarm| swarm.complete), Ok(Some(5)));
+        assert_eq!(of("i7e"), Err(ReplyError::Malformed("a torrent is no dictionary")));
+        for body in [&b"de"[..], b"d5:filesi1ee", b"d5:filesle", b"", b"<html>", b"i5e"] {
+            assert!(
+                matches!(parse_scrape(body, false, HASH), Err(ReplyError::Malformed(_))),
+                "{}",
+                body.escape_ascii()
+            );
+        }
+        let refusal = parse_scrape(&encode_failure("not \x1b[2Jallowed"), false, HASH);
+        assert_eq!(refusal, Err(ReplyError::Refused { reason: String::from("not  [2Jallowed"), retry: None }));
+        assert_eq!(
+            parse_scrape(&vec![b' '; MAX_REPLY_BYTES + 1], false, HASH),
+            Err(ReplyError::Malformed("too large"))
+        );
     }
 
     #[test]
@@ -348,6 +431,13 @@ mod tests {
         #[test]
         fn any_body_is_read_or_refused(body in proptest::collection::vec(any::<u8>(), 0..200), gzipped: bool) {
             let _ = parse_reply(&body, gzipped);
+            let _ = parse_scrape(&body, gzipped, HASH);
+        }
+
+        #[test]
+        fn counts_come_back(complete in proptest::option::of(0u32..1 << 31), incomplete in proptest::option::of(0u32..1 << 31), downloaded in proptest::option::of(0u32..1 << 31)) {
+            let swarm = Swarm { complete, incomplete, downloaded };
+            prop_assert_eq!(parse_scrape(&encode_scrape(HASH, &swarm), false, HASH), Ok(swarm));
         }
 
         #[test]

@@ -1,4 +1,4 @@
-//! What trackers are sent and what they answer: HTTP (BEP 3, 7, 23, 24, 31) and UDP (BEP 15, 41).
+//! What trackers are sent and what they answer: HTTP (BEP 3, 7, 23, 24, 31, 48) and UDP (BEP 15, 41).
 //!
 //! Pure functions over bytes. When which tracker is asked is `announce`'s matter. Everything here may come from an enemy: sizes are capped
 //! before memory is taken, and what is shown to people is cleaned first.
@@ -68,7 +68,43 @@ pub struct Announce {
     pub key: u32,
 }
 
-/// A successful answer, from either protocol. Numbers are as the tracker said them; the announcer clamps them.
+/// How large a tracker says the swarm of one torrent is (BEP 48; announces tell the first two as well). What it does not say, or says in
+/// numbers that cannot be, is `None`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Swarm {
+    /// Peers that have everything.
+    pub complete: Option<u32>,
+    /// Peers that have not.
+    pub incomplete: Option<u32>,
+    /// How often the torrent was ever downloaded to its end.
+    pub downloaded: Option<u32>,
+}
+
+impl Swarm {
+    /// Whether nothing is said.
+    pub fn is_empty(&self) -> bool {
+        *self == Swarm::default()
+    }
+
+    /// Takes over what is said anew; the rest stays as it is.
+    pub fn update(&mut self, said: Swarm) {
+        self.complete = said.complete.or(self.complete);
+        self.incomplete = said.incomplete.or(self.incomplete);
+        self.downloaded = said.downloaded.or(self.downloaded);
+    }
+
+    /// Number by number the larger one: of several trackers each sees a part of the swarm, and most peers are seen by all.
+    #[must_use]
+    pub fn max(self, other: Swarm) -> Swarm {
+        Swarm {
+            complete: self.complete.max(other.complete),
+            incomplete: self.incomplete.max(other.incomplete),
+            downloaded: self.downloaded.max(other.downloaded),
+        }
+    }
+}
+
+/// A successful answer to an announce, from either protocol. Numbers are as the tracker said them; the announcer clamps them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reply {
     /// Where peers listen: at most [`MAX_PEERS`], no port 0.
@@ -87,6 +123,19 @@ pub struct Reply {
     pub warning: Option<String>,
     /// Our address as the tracker sees it (BEP 24).
     pub external_ip: Option<IpAddr>,
+}
+
+impl Reply {
+    /// What it says of the swarm.
+    pub fn swarm(&self) -> Swarm {
+        let count = |said: Option<i64>| said.and_then(counted);
+        Swarm { complete: count(self.complete), incomplete: count(self.incomplete), downloaded: None }
+    }
+}
+
+/// A number of peers. UDP has 32 bits for it, which some trackers mean as signed ones: what is too large for those is "unknown".
+fn counted(number: i64) -> Option<u32> {
+    i32::try_from(number).ok().and_then(|number| u32::try_from(number).ok())
 }
 
 /// Makes a tracker's text fit to be shown: valid UTF-8, no control characters (nor those that turn the reading direction), at most
@@ -135,6 +184,24 @@ fn add_peers(peers: &mut Vec<SocketAddr>, more: impl Iterator<Item = SocketAddr>
 mod tests {
     use super::*;
     use alloc::string::ToString;
+
+    #[test]
+    fn what_a_tracker_does_not_say_stays_and_of_several_the_largest_is_shown() {
+        let mut swarm = Swarm { complete: Some(3), incomplete: Some(4), downloaded: None };
+        swarm.update(Swarm { complete: Some(2), incomplete: None, downloaded: Some(9) });
+        assert_eq!(swarm, Swarm { complete: Some(2), incomplete: Some(4), downloaded: Some(9) });
+        let other = Swarm { complete: None, incomplete: Some(7), downloaded: Some(1) };
+        assert_eq!(swarm.max(other), Swarm { complete: Some(2), incomplete: Some(7), downloaded: Some(9) });
+        assert!(Swarm::default().is_empty() && !swarm.is_empty());
+    }
+
+    #[test]
+    fn numbers_that_cannot_be_are_not_shown() {
+        let swarm = |complete, incomplete| Reply { complete, incomplete, ..Reply::default() }.swarm();
+        assert!(swarm(Some(-1), Some(i64::MAX)).is_empty());
+        assert!(swarm(Some(i64::MIN), Some(1 << 31)).is_empty());
+        assert_eq!(swarm(Some(0), Some((1 << 31) - 1)).incomplete, Some((1 << 31) - 1));
+    }
 
     #[test]
     fn texts_from_trackers_cannot_steer_a_terminal() {

@@ -1,13 +1,13 @@
 //! Which addresses a tracker's URL may lead to.
 //!
 //! A torrent from a stranger must not make us knock at the services of this machine or of the home network (server-side request forgery).
-//! Public names lead to public addresses only; a tracker nearby is fine when the URL says so openly and asks for nothing but an announce.
+//! Public names lead to public addresses only; a tracker nearby is fine when the URL says so openly and asks for nothing but an announce or a scrape.
 
 use super::url::{Host, Scheme, Url};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The only path that an HTTP tracker on this machine or network may have: no other service answers there.
-const LOCAL_PATH: &str = "/announce";
+/// The only paths that an HTTP tracker on this machine or network may have: no other service answers there.
+const LOCAL_PATHS: [&str; 2] = ["/announce", "/scrape"];
 /// Suffixes that mean nothing in the world's DNS (RFC 6761, 6762, 8375, and habit).
 const LOCAL_SUFFIXES: [&str; 5] = [".localhost", ".local", ".home.arpa", ".internal", ".lan"];
 
@@ -66,7 +66,7 @@ pub fn may_reach(url: &Url, ip: IpAddr, from_global: bool) -> bool {
         Reach::Nowhere => false,
         // A UDP tracker's packets have one fixed form: the path does not matter there.
         Reach::Local => {
-            !from_global && names_local(&url.host) && (url.scheme == Scheme::Udp || url.path() == LOCAL_PATH)
+            !from_global && names_local(&url.host) && (url.scheme == Scheme::Udp || LOCAL_PATHS.contains(&url.path()))
         }
     }
 }
@@ -112,6 +112,7 @@ mod tests {
         assert!(may("http://localhost/announce", "::1", false));
         assert!(may("http://nas.local/announce", "192.168.1.2", false));
         assert!(may("udp://127.0.0.1:6969", "127.0.0.1", false));
+        assert!(may("http://127.0.0.1:6969/scrape", "127.0.0.1", false));
         assert!(!may("http://127.0.0.1:631/admin", "127.0.0.1", false));
         assert!(!may("http://127.0.0.1/announce/../admin", "127.0.0.1", false));
     }

@@ -1,8 +1,8 @@
-//! Announces over UDP (BEP 15, URL data by BEP 41), both sides: the client's requests and replies, and the same for simulated trackers and round trips under test.
+//! Announces and scrapes over UDP (BEP 15, URL data by BEP 41), both sides: the client's requests and replies, and the same for simulated trackers and round trips under test.
 //!
 //! Packets only. Connection ids, retransmission and time-outs are `announce`'s matter. Longer packets than expected are fine (BEP 15).
 
-use super::{Announce, AnnounceKind, Reply, Totals, add_peers, clean_text, compact_v4, compact_v6};
+use super::{Announce, AnnounceKind, Reply, Swarm, Totals, add_peers, clean_text, compact_v4, compact_v6, counted};
 use crate::id::{InfoHash, PeerId};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -12,6 +12,7 @@ use core::net::IpAddr;
 const PROTOCOL_ID: u64 = 0x0417_2710_1980;
 const ACTION_CONNECT: u32 = 0;
 const ACTION_ANNOUNCE: u32 = 1;
+const ACTION_SCRAPE: u32 = 2;
 const ACTION_ERROR: u32 = 3;
 /// BEP 41 option types.
 const OPTION_END: u8 = 0;
@@ -23,6 +24,10 @@ const MAX_OPTION_BYTES: usize = 255;
 const MAX_URL_DATA_BYTES: usize = super::url::MAX_URL_BYTES;
 /// Peers in one reply that we serve: it fits into one datagram of 1,500 bytes in either family.
 pub const MAX_SERVED_PEERS: usize = 74;
+/// Torrents in one scrape: what fits into one datagram (BEP 15).
+pub const MAX_SCRAPED: usize = 74;
+/// A count that a tracker does not know.
+const UNKNOWN: u32 = u32::MAX;
 
 /// What a client sends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +48,15 @@ pub enum Request {
         /// Path and query of the tracker's URL (BEP 41); may be empty.
         url_data: Vec<u8>,
     },
+    /// Asks how large some swarms are.
+    Scrape {
+        /// From a connect reply.
+        connection: u64,
+        /// Echoed in the reply.
+        transaction: u32,
+        /// Which torrents: at most [`MAX_SCRAPED`].
+        info_hashes: Vec<InfoHash>,
+    },
 }
 
 /// What a tracker sends.
@@ -62,6 +76,13 @@ pub enum Response {
         /// The answer; interval, complete and incomplete are always present.
         reply: Reply,
     },
+    /// The answer to a scrape.
+    Scrape {
+        /// That of the request.
+        transaction: u32,
+        /// In the order of the request, as far as the tracker answers: at most [`MAX_SCRAPED`].
+        swarms: Vec<Swarm>,
+    },
     /// A refusal.
     Error {
         /// That of the request.
@@ -77,6 +98,7 @@ impl Response {
         match self {
             Response::Connect { transaction, .. }
             | Response::Announce { transaction, .. }
+            | Response::Scrape { transaction, .. }
             | Response::Error { transaction, .. } => *transaction,
         }
     }
@@ -116,6 +138,12 @@ pub fn encode_request(request: &Request) -> Vec<u8> {
                 out.extend(chunk);
             }
         }
+        Request::Scrape { connection, transaction, info_hashes } => {
+            out.extend(connection.to_be_bytes());
+            out.extend(ACTION_SCRAPE.to_be_bytes());
+            out.extend(transaction.to_be_bytes());
+            info_hashes.iter().take(MAX_SCRAPED).for_each(|info_hash| out.extend(info_hash.wire_bytes()));
+        }
     }
     out
 }
@@ -138,6 +166,10 @@ pub fn decode_request(bytes: &[u8]) -> Option<Request> {
             let totals = Totals { uploaded, downloaded, left };
             let announce = Announce { info_hash, peer_id, port, kind, totals, num_want, key };
             Some(Request::Announce { connection, transaction, announce, url_data: url_data(from.0) })
+        }
+        (ACTION_SCRAPE, _) => {
+            let info_hashes = core::iter::from_fn(|| from.take().map(|hash| InfoHash::V1(*hash))).take(MAX_SCRAPED);
+            Some(Request::Scrape { connection, transaction, info_hashes: info_hashes.collect() })
         }
         _ => None,
     }
@@ -187,6 +219,15 @@ pub fn encode_response(response: &Response, to: IpAddr) -> Vec<u8> {
                 out.extend(peer.port().to_be_bytes());
             }
         }
+        Response::Scrape { transaction, swarms } => {
+            out.extend(ACTION_SCRAPE.to_be_bytes());
+            out.extend(transaction.to_be_bytes());
+            for swarm in swarms.iter().take(MAX_SCRAPED) {
+                for number in [swarm.complete, swarm.downloaded, swarm.incomplete] {
+                    out.extend(number.unwrap_or(UNKNOWN).to_be_bytes());
+                }
+            }
+        }
         Response::Error { transaction, reason } => {
             out.extend(ACTION_ERROR.to_be_bytes());
             out.extend(transaction.to_be_bytes());
@@ -218,6 +259,15 @@ pub fn decode_response(bytes: &[u8], from: IpAddr) -> Option<Response> {
                 add_peers(&mut reply.peers, compact_v6(reader.0));
             }
             Some(Response::Announce { transaction, reply })
+        }
+        ACTION_SCRAPE => {
+            let mut next = || {
+                let [complete, downloaded, incomplete] =
+                    [reader.u32()?, reader.u32()?, reader.u32()?].map(|n| counted(i64::from(n)));
+                Some(Swarm { complete, incomplete, downloaded })
+            };
+            let swarms = core::iter::from_fn(&mut next).take(MAX_SCRAPED).collect();
+            Some(Response::Scrape { transaction, swarms })
         }
         ACTION_ERROR => Some(Response::Error { transaction, reason: clean_text(reader.0) }),
         _ => None,
@@ -280,6 +330,7 @@ mod tests {
     use super::super::MAX_PEERS;
     use super::*;
     use alloc::string::ToString;
+    use alloc::vec;
     use core::net::Ipv6Addr;
     use proptest::prelude::*;
 
@@ -375,7 +426,7 @@ mod tests {
             decode_response(&encode_response(&Response::Connect { transaction: 1, connection: 2 }, V4)[..cut], V4)
                 .is_none()
         }));
-        assert_eq!(decode_response(&[0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 0], V4), None);
+        assert_eq!(decode_response(&[0, 0, 0, 4, 0, 0, 0, 1, 0, 0, 0, 0], V4), None);
         assert_eq!(decode_request(&[0; 98]), None);
         let request = encode_request(&Request::Announce {
             connection: 5,
@@ -384,6 +435,36 @@ mod tests {
             url_data: Vec::new(),
         });
         assert!((0..98).all(|cut| decode_request(&request[..cut]).is_none()));
+    }
+
+    #[test]
+    fn scrapes_have_the_bytes_of_bep_15() {
+        let request = Request::Scrape { connection: 5, transaction: 7, info_hashes: vec![InfoHash::V1([0x11; 20])] };
+        let bytes = encode_request(&request);
+        assert_eq!(hex(&bytes), "00000000000000050000000200000007".to_string() + &"11".repeat(20));
+        assert_eq!(decode_request(&bytes), Some(request));
+        let swarm = Swarm { complete: Some(1), incomplete: Some(3), downloaded: Some(2) };
+        let response = Response::Scrape { transaction: 7, swarms: vec![swarm] };
+        let bytes = encode_response(&response, V4);
+        assert_eq!(hex(&bytes), "0000000200000007000000010000000200000003");
+        assert_eq!(decode_response(&bytes, V4), Some(response));
+    }
+
+    #[test]
+    fn a_scrapes_broken_end_and_what_is_too_much_are_left_out() {
+        let unknown = Swarm { complete: Some(1), incomplete: None, downloaded: None };
+        let bytes = [&[0, 0, 0, 2, 0, 0, 0, 7, 0, 0, 0, 1][..], &[0xff; 4], &[0x80, 0, 0, 0], &[9; 11]].concat();
+        let read = |bytes: &[u8]| match decode_response(bytes, V4) {
+            Some(Response::Scrape { swarms, .. }) => swarms,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(read(&bytes), [unknown]);
+        assert_eq!(read(&bytes[..19]), []);
+        assert!((0..8).all(|cut| decode_response(&bytes[..cut], V4).is_none()));
+        assert_eq!(read(&[&bytes[..8], &[0; 60_000]].concat()).len(), MAX_SCRAPED);
+        let all = [&[0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 2, 0, 0, 0, 7][..], &[1; 60_000]].concat();
+        let Some(Request::Scrape { info_hashes, .. }) = decode_request(&all) else { panic!("not a scrape") };
+        assert_eq!(info_hashes.len(), MAX_SCRAPED);
     }
 
     #[test]
@@ -399,7 +480,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_request_that_decodes_encodes_to_one_that_decodes_alike(bytes in proptest::collection::vec(any::<u8>(), 98..400), action in 0u8..2) {
+        fn any_request_that_decodes_encodes_to_one_that_decodes_alike(bytes in proptest::collection::vec(any::<u8>(), 98..400), action in 0u8..3) {
             let mut bytes = bytes;
             bytes[8..12].copy_from_slice(&[0, 0, 0, action]);
             if let Some(request) = decode_request(&bytes) {

@@ -181,6 +181,18 @@ impl Url {
         self.target.split_once('?').map_or(self.target.as_str(), |(path, _)| path)
     }
 
+    /// Where to ask how large the swarm is (BEP 48): the last part of the path begins with `announce`, which becomes `scrape`. `None` when
+    /// it does not. A UDP tracker is asked at the same place (BEP 15).
+    pub fn for_scrape(&self) -> Option<Url> {
+        if self.scheme == Scheme::Udp {
+            return Some(self.clone());
+        }
+        let (path, query) = self.target.split_at(self.path().len());
+        let (folder, last) = path.rsplit_once('/')?;
+        let rest = last.strip_prefix("announce")?;
+        Some(Url { target: format!("{folder}/scrape{rest}{query}"), ..self.clone() })
+    }
+
     /// What the `Host` header says: the port only when it is not the scheme's own.
     pub fn host_header(&self) -> String {
         match (self.scheme, self.port) {
@@ -391,6 +403,25 @@ mod tests {
     #[test]
     fn odd_characters_are_percent_encoded_and_fragments_dropped() {
         assert_eq!(parse(" http://t.example/a b\u{e9}\"?k=<v>%20#frag ").target, "/a%20b%C3%A9%22?k=%3Cv%3E%20");
+    }
+
+    #[test]
+    fn a_scrape_goes_where_the_last_part_of_the_path_begins_with_announce() {
+        let scrape = |text: &str| parse(text).for_scrape().map(|url| url.to_string());
+        let at = |text: &str| Some(text.to_string());
+        assert_eq!(scrape("http://t.example/announce"), at("http://t.example/scrape"));
+        assert_eq!(scrape("https://t.example/x/announce.php?key=a/b"), at("https://t.example/x/scrape.php?key=a/b"));
+        assert_eq!(scrape("http://t.example/announce/announce-2"), at("http://t.example/announce/scrape-2"));
+        assert_eq!(scrape("udp://t.example:1/any"), at("udp://t.example:1/any"));
+        for none in [
+            "http://t.example/",
+            "http://t.example/a",
+            "http://t.example/announce/x",
+            "http://t.example/xannounce",
+            "http://t.example/x?/announce",
+        ] {
+            assert_eq!(scrape(none), None, "{none}");
+        }
     }
 
     #[test]

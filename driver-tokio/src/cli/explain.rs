@@ -8,7 +8,7 @@ use clap::Args;
 use driver_tokio::{AddTorrentOptions, Explained, Session};
 use sameseed_core::action::Notice;
 use sameseed_core::explain::{Cause, Explanation};
-use sameseed_core::view::{TorrentState, TorrentView};
+use sameseed_core::view::{TorrentState, TorrentView, TrackerView};
 use serde::Serialize;
 use std::time::Duration;
 use tokio::time::sleep;
@@ -67,6 +67,8 @@ async fn ask(
     let mut notices = session.notices();
     let torrent = session.add(options).await.ok()?;
     torrent.set_limits(args.run.limits()).await.ok()?;
+    // Who asks wants to know how large the swarm is, and of all trackers.
+    torrent.scrape().await.ok()?;
     let wait = sleep(Duration::from_secs(args.after));
     tokio::pin!(wait);
     loop {
@@ -87,11 +89,28 @@ async fn ask(
 fn words(name: &str, explained: &Explained) -> String {
     let mut lines = vec![name.to_owned()];
     lines.extend(two_sides(&explained.explanation));
+    let titles = std::iter::once("trackers:").chain(std::iter::repeat(""));
+    lines.extend(titles.zip(&explained.trackers).map(|(title, tracker)| format!("  {title:<11}{}", sentence(tracker))));
     for peer in &explained.peers {
         lines.push(format!("{} {}", if peer.conn.is_dialed() { "to" } else { "from" }, peer.addr));
         lines.extend(two_sides(&peer.explanation));
     }
     lines.join("\n")
+}
+
+/// What a tracker says.
+fn sentence(tracker: &TrackerView) -> String {
+    let counts = [
+        tracker.swarm.complete.map(|count| format!("{count} complete")),
+        tracker.swarm.incomplete.map(|count| format!("{count} incomplete")),
+        tracker.swarm.downloaded.map(|count| format!("downloaded {count} times")),
+    ];
+    let mut said: Vec<String> = counts.into_iter().flatten().collect();
+    if said.is_empty() {
+        said.push(String::from("has not said how large the swarm is"));
+    }
+    said.extend(tracker.failure.as_ref().map(|failure| format!("and has failed since: {failure}")));
+    text::clean(&format!("{}: {}", tracker.url, said.join(", ")))
 }
 
 fn two_sides(explanation: &Explanation) -> Vec<String> {
@@ -110,6 +129,7 @@ struct Line<'a> {
     receiving: Vec<Told>,
     sending: Vec<Told>,
     peers: Vec<PeerLine>,
+    trackers: Vec<TrackerLine>,
     #[serde(flatten)]
     which: &'a Which,
 }
@@ -120,6 +140,18 @@ struct PeerLine {
     addr: String,
     receiving: Vec<Told>,
     sending: Vec<Told>,
+}
+
+/// Null is what the tracker has not said.
+#[derive(Serialize)]
+struct TrackerLine {
+    url: String,
+    tier: u32,
+    peers: Option<u32>,
+    failure: Option<String>,
+    complete: Option<u32>,
+    incomplete: Option<u32>,
+    downloaded: Option<u32>,
 }
 
 /// A cause: its name, which never changes, and its sentence.
@@ -141,11 +173,21 @@ pub(crate) fn json(explained: &Explained, which: &Which) -> String {
         receiving: told(&peer.explanation.down),
         sending: told(&peer.explanation.up),
     });
+    let trackers = explained.trackers.iter().map(|tracker| TrackerLine {
+        url: text::clean(&tracker.url),
+        tier: tracker.tier,
+        peers: tracker.peers,
+        failure: tracker.failure.as_ref().map(|failure| text::clean(&failure.to_string())),
+        complete: tracker.swarm.complete,
+        incomplete: tracker.swarm.incomplete,
+        downloaded: tracker.swarm.downloaded,
+    });
     let line = Line {
         event: "explanation",
         receiving: told(&explained.explanation.down),
         sending: told(&explained.explanation.up),
         peers: peers.collect(),
+        trackers: trackers.collect(),
         which,
     };
     // Strings only: there is nothing in it that JSON cannot say.
@@ -179,6 +221,7 @@ mod tests {
     use sameseed_core::action::TrackerFailure;
     use sameseed_core::explain::PieceList;
     use sameseed_core::id::{ConnId, PieceIndex};
+    use sameseed_core::tracker::Swarm;
 
     fn explained() -> Explained {
         let pieces = PieceList { first: vec![PieceIndex(812)], count: 1 };
@@ -200,6 +243,22 @@ mod tests {
         Explained {
             explanation: Explanation { down, up: vec![Cause::NobodyInterested { peers: 1 }] },
             peers: vec![peer],
+            trackers: vec![
+                TrackerView {
+                    url: String::from("http://tracker.example/announce"),
+                    tier: 0,
+                    peers: Some(5),
+                    failure: None,
+                    swarm: Swarm { complete: Some(11), incomplete: Some(19), downloaded: Some(13_772) },
+                },
+                TrackerView {
+                    url: String::from("udp://t.example:1/"),
+                    tier: 1,
+                    peers: None,
+                    failure: Some(TrackerFailure::Refused(String::from("not \x1b[31mtoday"))),
+                    swarm: Swarm::default(),
+                },
+            ],
         }
     }
 
@@ -210,6 +269,8 @@ mod tests {
           receiving: no connected peer has piece 812 (0.99 copies among them and us); somebody who has the rest must come
                      3 of 5 trackers have not answered for 12 min (http://tracker.example/announce: the tracker says: not �[31mtoday); the next tracker is asked in 40 s
           sending:   the only connected peer wants nothing from us
+          trackers:  http://tracker.example/announce: 11 complete, 19 incomplete, downloaded 13772 times
+                     udp://t.example:1/: has not said how large the swarm is, and has failed since: the tracker says: not �[31mtoday
         to 10.0.0.1:6881
           receiving: it chokes us; we get a slot in our turn, or when we send it more than others do
           sending:   choked by us: 4 slots taken by peers that send us more, next turn in 12 s
@@ -226,6 +287,8 @@ mod tests {
             all.map(|told| told["cause"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
         };
         assert_eq!(causes(&why["receiving"]), ["pieces_nowhere", "trackers_fail"]);
+        assert_eq!(why["trackers"][0]["downloaded"], 13_772);
+        assert!(why["trackers"][1]["complete"].is_null() && why["trackers"][1]["failure"].is_string());
         assert_eq!(why["sending"][0]["text"], "the only connected peer wants nothing from us");
         let peer = &why["peers"][0];
         assert_eq!((peer["conn"].as_str(), peer["addr"].as_str()), (Some("out3"), Some("10.0.0.1:6881")));

@@ -234,6 +234,7 @@ fn torrent_of(notice: &Notice) -> Option<TorrentId> {
         | Notice::Banned { torrent, .. }
         | Notice::TrackerAnswered { torrent, .. }
         | Notice::TrackerFailed { torrent, .. }
+        | Notice::Scraped { torrent, .. }
         | Notice::DiskTrouble { torrent, .. }
         | Notice::ResumeRefused { torrent, .. }
         | Notice::ResumeTrouble { torrent, .. }

@@ -63,6 +63,10 @@ pub(crate) enum Line {
         up_rate: u64,
         peers: u32,
         seeds: u32,
+        /// How large the swarm is, as trackers said last. Null when none has.
+        swarm_complete: Option<u32>,
+        swarm_incomplete: Option<u32>,
+        swarm_downloaded: Option<u32>,
         candidates: u32,
         /// Null when it cannot be told.
         eta_s: Option<u64>,
@@ -99,6 +103,15 @@ pub(crate) enum Line {
     TrackerAnswered { url: String, peers: u32, next_in_s: u64, warning: Option<String> },
     /// A tracker could not be asked, or refused.
     TrackerFailed { url: String, reason: String },
+    /// A tracker was asked how large the swarm is. Null is what it does not say.
+    Scraped {
+        url: String,
+        complete: Option<u32>,
+        incomplete: Option<u32>,
+        downloaded: Option<u32>,
+        /// Why it could not be asked, or refused.
+        failure: Option<String>,
+    },
     /// The disk refused.
     DiskTrouble { path: String, kind: String, detail: String },
     /// The resume data is of no use: everything is checked.
@@ -199,6 +212,9 @@ impl From<&TorrentView> for Line {
             up_rate: view.up_rate,
             peers: view.peers,
             seeds: view.seeds,
+            swarm_complete: view.swarm.complete,
+            swarm_incomplete: view.swarm.incomplete,
+            swarm_downloaded: view.swarm.downloaded,
             candidates: view.candidates,
             eta_s: progress::eta(view).map(|eta| eta.as_secs()),
         }
@@ -232,6 +248,16 @@ impl From<&Notice> for Line {
             },
             Notice::TrackerFailed { url, reason, .. } => {
                 Line::TrackerFailed { url: clean(url), reason: clean(&reason.to_string()) }
+            }
+            Notice::Scraped { url, result, .. } => {
+                let swarm = result.as_ref().copied().unwrap_or_default();
+                Line::Scraped {
+                    url: clean(url),
+                    complete: swarm.complete,
+                    incomplete: swarm.incomplete,
+                    downloaded: swarm.downloaded,
+                    failure: result.as_ref().err().map(|reason| clean(&reason.to_string())),
+                }
             }
             Notice::DiskTrouble { fault, .. } => Line::DiskTrouble {
                 path: clean(&fault.path),
@@ -281,6 +307,7 @@ mod tests {
     use sameseed_core::action::{CloseReason, Refusal, TrackerFailure};
     use sameseed_core::fault::{DiskFault, DiskFaultKind};
     use sameseed_core::id::{ConnId, Folder, PieceIndex, TorrentId};
+    use sameseed_core::tracker::Swarm;
     use std::time::Duration;
 
     #[test]
@@ -314,6 +341,16 @@ mod tests {
                 url: String::from("udp://t:1"),
                 reason: TrackerFailure::Refused(String::from("no")),
             },
+            Notice::Scraped {
+                torrent,
+                url: String::from("udp://t:1"),
+                result: Ok(Swarm { complete: Some(11), incomplete: Some(19), downloaded: None }),
+            },
+            Notice::Scraped {
+                torrent,
+                url: String::from("http://t/announce"),
+                result: Err(TrackerFailure::Status(404)),
+            },
             Notice::DiskTrouble {
                 torrent,
                 fault: DiskFault {
@@ -340,7 +377,7 @@ mod tests {
         assert!(lines.iter().all(|line| !line.contains('\n') && line.starts_with(r#"{"event":""#)));
         insta::assert_snapshot!(lines.join("\n"), @r##"
         {"event":"started","total_bytes":10,"pieces":1,"files":1,"dir":".","listen_port":6881,"info_hash":"abababababababababababababababababababab","name":"x"}
-        {"event":"status","state":"downloading","pieces":3136,"have_pieces":1568,"wanted_pieces":3136,"checked_pieces":3136,"hashed_pieces":12,"total_bytes":822083584,"have_bytes":411041792,"wanted_bytes":822083584,"left_bytes":411041792,"downloaded_bytes":400000000,"wasted_bytes":16384,"verified_bytes":399900000,"undecided_bytes":83616,"duplicate_bytes":16384,"unrequested_bytes":0,"late_bytes":0,"corrupt_bytes":0,"lost_bytes":0,"uploaded_bytes":0,"total_downloaded_bytes":300000000,"total_uploaded_bytes":0,"down_rate":5500000,"up_rate":0,"peers":12,"seeds":3,"candidates":40,"eta_s":75,"info_hash":"abababababababababababababababababababab","name":"x"}
+        {"event":"status","state":"downloading","pieces":3136,"have_pieces":1568,"wanted_pieces":3136,"checked_pieces":3136,"hashed_pieces":12,"total_bytes":822083584,"have_bytes":411041792,"wanted_bytes":822083584,"left_bytes":411041792,"downloaded_bytes":400000000,"wasted_bytes":16384,"verified_bytes":399900000,"undecided_bytes":83616,"duplicate_bytes":16384,"unrequested_bytes":0,"late_bytes":0,"corrupt_bytes":0,"lost_bytes":0,"uploaded_bytes":0,"total_downloaded_bytes":300000000,"total_uploaded_bytes":0,"down_rate":5500000,"up_rate":0,"peers":12,"seeds":3,"swarm_complete":11,"swarm_incomplete":19,"swarm_downloaded":null,"candidates":40,"eta_s":75,"info_hash":"abababababababababababababababababababab","name":"x"}
         {"event":"checked","have_pieces":3,"info_hash":"abababababababababababababababababababab","name":"x"}
         {"event":"piece_verified","piece":7,"info_hash":"abababababababababababababababababababab","name":"x"}
         {"event":"piece_failed","piece":7,"info_hash":"abababababababababababababababababababab","name":"x"}
@@ -352,6 +389,8 @@ mod tests {
         {"event":"banned","addr":"127.0.0.1:6881","info_hash":"abababababababababababababababababababab","name":"x"}
         {"event":"tracker_answered","url":"http://t/announce","peers":5,"next_in_s":1800,"warning":"slow�down�","info_hash":"abababababababababababababababababababab","name":"x"}
         {"event":"tracker_failed","url":"udp://t:1","reason":"the tracker says: no","info_hash":"abababababababababababababababababababab","name":"x"}
+        {"event":"scraped","url":"udp://t:1","complete":11,"incomplete":19,"downloaded":null,"failure":null,"info_hash":"abababababababababababababababababababab","name":"x"}
+        {"event":"scraped","url":"http://t/announce","complete":null,"incomplete":null,"downloaded":null,"failure":"HTTP status 404","info_hash":"abababababababababababababababababababab","name":"x"}
         {"event":"disk_trouble","path":"a/b","kind":"no space left","detail":"No space left on device","info_hash":"abababababababababababababababababababab","name":"x"}
         {"event":"refused","reason":"everything is being shut down","info_hash":"abababababababababababababababababababab","name":"x"}
         {"event":"removed","fault":null,"info_hash":"abababababababababababababababababababab","name":"x"}

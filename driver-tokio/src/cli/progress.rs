@@ -152,6 +152,7 @@ pub(crate) mod tests {
     use sameseed_core::config::RateLimits;
     use sameseed_core::id::{InfoHash, TorrentId};
     use sameseed_core::ledger::Ledger;
+    use sameseed_core::tracker::Swarm;
 
     /// A download in the middle.
     pub(crate) fn some_view() -> TorrentView {
@@ -185,6 +186,7 @@ pub(crate) mod tests {
             up_rate: 0,
             peers: 12,
             seeds: 3,
+            swarm: Swarm { complete: Some(11), incomplete: Some(19), downloaded: None },
             candidates: 40,
             limits: RateLimits::default(),
             trouble: None,

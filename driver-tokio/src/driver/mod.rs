@@ -368,6 +368,7 @@ impl<M: Machine, N: Net, D: Disk> Turn<'_, M, N, D> {
             Request::Peers(torrent, reply) => {
                 let _ = reply.send(shared.heart.machine.peers(torrent));
             }
+            Request::Trackers(torrent, reply) => _ = reply.send(shared.heart.machine.trackers(torrent)),
             Request::Torrents(reply) => _ = reply.send(shared.known.all()),
             Request::TorrentView(torrent, reply) => _ = reply.send(shared.heart.machine.torrent_view(torrent)),
             Request::Pieces(torrent, reply) => _ = reply.send(shared.heart.machine.have(torrent).cloned()),

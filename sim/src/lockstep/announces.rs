@@ -91,9 +91,9 @@ impl Announces {
         }
     }
 
-    /// A tracker sent the client elsewhere.
+    /// A tracker sent the client elsewhere: with an announce, or with a scrape, which says nothing.
     pub(super) fn redirected(&mut self, location: &str) {
-        self.redirected = Announce::of_target(location);
+        self.redirected = Announce::of_target(location).or(self.redirected);
     }
 
     /// An answer came, or none; `well`: it is the tracker's.

@@ -330,6 +330,14 @@ impl World {
     }
 
     fn notice(&mut self, index: NodeIndex, notice: &Notice, late: bool) {
+        if let Notice::Scraped { url, result: Ok(swarm), .. } = notice
+            && !late
+        {
+            let host = self.host(index);
+            if let Err((check, detail)) = host.told.judge_news(url, *swarm, &host.trackers()) {
+                broken(check, index, &detail);
+            }
+        }
         if let Notice::Complete { downloaded, .. } = notice {
             self.host_mut(index).announces.completed(*downloaded);
             let content = self.content.clone();

@@ -6,6 +6,7 @@ use super::checks::{Check, broken};
 use super::disk::Disk;
 use super::flow::Flow;
 use super::sabotage::Sabotage;
+use super::told::Told;
 use super::wire::{Breach, Knowledge, Wire};
 use sameseed_core::action::TxBatch;
 use sameseed_core::config::Config;
@@ -17,7 +18,7 @@ use sameseed_core::layout::Layout;
 use sameseed_core::metainfo::Metainfo;
 use sameseed_core::selection::Priority;
 use sameseed_core::time::{Duration, Instant};
-use sameseed_core::view::{PeerView, TorrentState, View};
+use sameseed_core::view::{PeerView, TorrentState, TrackerView, View};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
@@ -55,6 +56,7 @@ pub struct Host {
     pub(super) books: Books,
     pub(super) announces: Announces,
     pub(super) flow: Flow,
+    pub(super) told: Told,
     /// Connections on which something came or went since it was drained.
     pub(super) touched: BTreeSet<ConnId>,
     /// Events it was told.
@@ -63,6 +65,8 @@ pub struct Host {
     pub(super) calm_since: Instant,
     /// Since when its torrent is to be silent, in the world's time.
     pub(super) paused_since: Option<Instant>,
+    /// When somebody last asked how large the swarm is, since it was paused if it is, in the world's time.
+    pub(super) scrape_asked: Option<Instant>,
     /// Its torrent is being removed; whether its files are to go.
     pub(super) removing: Option<bool>,
     /// What is broken on purpose.
@@ -120,10 +124,12 @@ impl Host {
             books: Books::default(),
             announces: Announces::default(),
             flow: Flow::new(now, limits),
+            told: Told::default(),
             touched: BTreeSet::new(),
             events: 0,
             calm_since: now,
             paused_since: None,
+            scrape_asked: None,
             removing: None,
             sabotage: None,
             force_check: false,
@@ -147,6 +153,7 @@ impl Host {
         self.fetches.clear();
         self.books = Books::default();
         self.announces = Announces::default();
+        (self.told, self.scrape_asked) = (Told::default(), None);
         self.flow = Flow::new(now + self.skew, self.config.limits);
         (self.paused_since, self.removing, self.disk.damage.doubted) = (None, None, None);
         self.touched.clear();
@@ -255,6 +262,15 @@ impl Host {
         peers
     }
 
+    /// What its engine shows of its trackers.
+    pub fn trackers(&self) -> Vec<TrackerView> {
+        let mut trackers = self.engine.trackers(TORRENT);
+        if let Some(sabotage) = self.sabotage {
+            sabotage.trackers(&mut trackers);
+        }
+        trackers
+    }
+
     /// Why its torrent is not faster, at this time of the world; `None` when it has none.
     pub fn explain(&self, now: Instant) -> Option<Explanation> {
         let mut explanation = self.engine.explain_torrent(now + self.skew, TORRENT)?;
@@ -341,6 +357,7 @@ impl Host {
             self.check_peers(&peers),
             self.check_hunger(now),
             self.check_explained(now),
+            self.told.judge(&self.trackers()),
             self.check_files(),
         ];
         if let Some((check, detail)) = results.into_iter().find_map(Result::err) {

@@ -33,6 +33,7 @@ pub mod scenario;
 pub mod smaller;
 mod stream;
 mod talks;
+mod told;
 mod trace;
 mod tracker;
 mod users;

@@ -138,6 +138,8 @@ impl World {
             Some(Fault::TrackerDead) => Some(Err(LinkFault::Refused)),
             fault => self.trackers[n].answer_http(from, &fetch.target, fault, mood).map(Ok),
         };
+        let counts = self.trackers[n].take_counts();
+        self.host_mut(index).told.says(n, counts);
         if let Some(answer) = answer {
             let short = |reply: &FetchReply| reply.body.len() <= fetch.max_body_bytes;
             let answer = answer.and_then(|reply| if short(&reply) { Ok(reply) } else { Err(LinkFault::TooLarge) });
@@ -155,7 +157,10 @@ impl World {
         if self.nth.datagram() {
             return;
         }
-        if let Some(bytes) = self.trackers[n].answer_udp(from, bytes, fault, mood)
+        let answer = self.trackers[n].answer_udp(from, bytes, fault, mood);
+        let counts = self.trackers[n].take_counts();
+        self.host_mut(index).told.says(n, counts);
+        if let Some(bytes) = answer
             && !self.nth.datagram()
         {
             let after = Duration::from_micros(20_000 + self.rng.below(100_000));

@@ -11,7 +11,8 @@ use sameseed_core::fault::PeerFault;
 use sameseed_core::id::{ConnId, FileIndex, OpId};
 use sameseed_core::ledger::Ledger;
 use sameseed_core::time::Duration;
-use sameseed_core::view::{PeerView, View};
+use sameseed_core::tracker::Swarm;
+use sameseed_core::view::{PeerView, TrackerView, View};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
@@ -59,11 +60,14 @@ pub enum Sabotage {
     TicksForEver,
     RisesEarly,
     IgnoresPause,
+    ScrapesUnasked,
     KeepsFiles,
     BansTheHonest,
     KeepsTheLiar,
     NeverUnchokes,
     NeverAsks,
+    InventsCounts,
+    ForgetsCounts,
     ExplainsNothing,
     GrowsAFile,
     KeepsABuffer,
@@ -131,6 +135,14 @@ impl Sabotage {
                     ("&event=stopped", "")
                 };
                 let target = fetch.target.replace(told, instead);
+                let operation = Operation::Fetch(Box::new(Fetch { target, ..Fetch::clone(fetch) }));
+                vec![Action::Submit { op: *op, operation }]
+            }
+            // Instead of the goodbye.
+            (ScrapesUnasked, Action::Submit { op, operation: Operation::Fetch(fetch) })
+                if fetch.target.contains("event=stopped") =>
+            {
+                let target = fetch.target.replace("/announce", "/scrape").replace("event=stopped", "");
                 let operation = Operation::Fetch(Box::new(Fetch { target, ..Fetch::clone(fetch) }));
                 vec![Action::Submit { op: *op, operation }]
             }
@@ -243,6 +255,17 @@ impl Sabotage {
             PraisesJunk => peers.iter_mut().for_each(|peer| peer.useful_rate += 1),
             RatesJunk => peers.iter_mut().for_each(|peer| peer.down_rate += 1),
             _ => {}
+        }
+    }
+
+    /// What the engine shows of its trackers.
+    pub(super) fn trackers(self, trackers: &mut [TrackerView]) {
+        for tracker in trackers {
+            match self {
+                InventsCounts => tracker.swarm.complete = tracker.swarm.complete.map(|count| count + 1),
+                ForgetsCounts => tracker.swarm = Swarm::default(),
+                _ => {}
+            }
         }
     }
 

@@ -1,4 +1,6 @@
-//! Trackers in bytes: what they answer is read by the production decoders. Written by hand from BEP 3, 15 and 23, not with the production encoder.
+//! Trackers in bytes: what they answer is read by the production decoders. Written by hand from BEP 3, 15, 23 and 48, not with the production encoder.
+//!
+//! How large the swarm is they tell in numbers that no other tracker and no other answer has, so that it shows what came from where.
 
 use super::faults::Fault;
 use sameseed_core::event::FetchReply;
@@ -12,6 +14,8 @@ pub(super) const PORT: u16 = 6969;
 const INTERVAL_S: u32 = 120;
 /// What a UDP tracker hands out as connection id.
 const CONNECTION: u64 = 0x1122_3344_5566_7788;
+/// The counts of a tracker lie so far from those of the next one.
+const COUNTS_APART: u32 = 1_000_000;
 /// BEP 15's magic number.
 const PROTOCOL: u64 = 0x0417_2710_1980;
 
@@ -27,7 +31,14 @@ pub(super) struct Tracker {
     /// Until then nobody answers, whatever heals.
     pub(super) dead_until: Instant,
     peers: BTreeSet<SocketAddrV4>,
+    /// The first number of the counts that it tells next.
+    next_count: u32,
+    /// What it has just told of how large the swarm is.
+    just_told: Option<Counts>,
 }
+
+/// How large a tracker says the swarm is: complete, incomplete, downloaded.
+pub(super) type Counts = [u32; 3];
 
 /// A number of a tracker's own, to vary what is wrong.
 pub(super) type Mood = u64;
@@ -41,7 +52,22 @@ impl Tracker {
             fault,
             dead_until: Instant::ZERO,
             peers: BTreeSet::new(),
+            next_count: COUNTS_APART * (n as u32 + 1),
+            just_told: None,
         }
+    }
+
+    /// What its last answer tells of how large the swarm is, if anything. Gives it once.
+    pub(super) fn take_counts(&mut self) -> Option<Counts> {
+        self.just_told.take()
+    }
+
+    fn counts(&mut self) -> Counts {
+        let first = self.next_count;
+        self.next_count += 3;
+        let counts = [first, first + 1, first + 2];
+        self.just_told = Some(counts);
+        counts
     }
 
     /// Its URL.
@@ -73,6 +99,10 @@ impl Tracker {
         fault: Option<Fault>,
         mood: Mood,
     ) -> Option<FetchReply> {
+        if target.starts_with("/scrape?") {
+            let body = self.scraped(target, fault, mood)?;
+            return answered(target, body, fault, mood);
+        }
         let value = |name: &str| target.split(['?', '&']).find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
         let port = value("port")?.parse().ok()?;
         let leaving = value("event") == Some("stopped");
@@ -91,44 +121,41 @@ impl Tracker {
         let mut body = [&b"d11:external ip4:"[..], &external].concat();
         body.extend(format!("8:intervali{interval}e5:peers{}:", peers.len()).as_bytes());
         body.extend(peers);
-        let mut reply = FetchReply { status: 200, ..FetchReply::default() };
         if fault == Some(Fault::TrackerExtras) {
             body.extend(b"10:tracker id6:\x00&=%\xff 15:warning message20:\x1b[31mnot so \xc3\x28often\n");
         }
         body.push(b'e');
+        answered(target, body, fault, mood)
+    }
+
+    /// The body of the answer to a scrape of one torrent (BEP 48).
+    fn scraped(&mut self, target: &str, fault: Option<Fault>, mood: Mood) -> Option<Vec<u8>> {
+        let hash = unescaped(target.split(['?', '&']).find_map(|pair| pair.strip_prefix("info_hash="))?)?;
+        let [complete, incomplete, downloaded] = self.counts();
+        let mut body = b"d5:filesd".to_vec();
+        let entry = |hash: &[u8], counts: &str| [&b"20:"[..], hash, b"d", counts.as_bytes(), b"e"].concat();
+        let right = format!("8:completei{complete}e10:downloadedi{downloaded}e10:incompletei{incomplete}e");
         match fault {
-            Some(Fault::TrackerHangs) => return None,
-            Some(Fault::TrackerRefuses) => (reply.status, body) = ([503, 404, 500][(mood % 3) as usize], Vec::new()),
-            Some(Fault::TrackerFails) if mood.is_multiple_of(3) => {
-                // Not "never": that would split the swarm for good.
-                body = b"d14:failure reason9:not today8:retry ini10ee".to_vec();
+            // It knows of no torrent.
+            Some(Fault::TrackerEmpty) => {}
+            Some(Fault::TrackerExtras) => {
+                body.extend(entry(&hash, "8:completei-7e10:downloadedi99999999999999e10:incomplete2:hi"));
             }
-            Some(Fault::TrackerFails) => body = b"d14:failure reason9:not todaye".to_vec(),
-            Some(Fault::TrackerMalformed) => match mood % 4 {
-                0 => body.truncate((mood / 4) as usize % body.len()),
-                1 => body = b"<html>".to_vec(),
-                2 => body.clear(),
-                _ => body = b"d8:intervali-5e5:peers3:abce".to_vec(),
-            },
-            Some(Fault::TrackerLoop) => {
-                (reply.status, body) = ([301, 302, 307][(mood % 3) as usize], Vec::new());
-                // To itself, or to the same with more behind it.
-                reply.location =
-                    Some(if mood.is_multiple_of(2) { target.to_owned() } else { format!("{target}&again=1") });
+            // It names all that it knows first.
+            Some(Fault::TrackerMillion) => {
+                let others = if mood.is_multiple_of(2) { 10_000 } else { 20_000 };
+                (0..others).for_each(|n: u32| {
+                    body.extend(entry(
+                        &[&n.to_be_bytes()[..], &[0; 16]].concat(),
+                        "8:completei1e10:downloadedi2e10:incompletei3e",
+                    ));
+                });
+                body.extend(entry(&hash, &right));
             }
-            Some(Fault::TrackerGzip) => {
-                reply.gzip = true;
-                match mood % 3 {
-                    // Not gzip at all; a header and nonsense; a stored block that claims more than there is.
-                    0 => {}
-                    1 => body = [b"\x1f\x8b\x08\0\0\0\0\0\0\0", &mood.to_le_bytes()[..]].concat(),
-                    _ => body = [b"\x1f\x8b\x08\0\0\0\0\0\0\0\x01\xff\xff\0\0", &body[..]].concat(),
-                }
-            }
-            _ => {}
+            _ => body.extend(entry(&hash, &right)),
         }
-        reply.body = body;
-        Some(reply)
+        body.extend(b"ee");
+        Some(body)
     }
 
     /// The answer to a datagram; `None` when there is none.
@@ -159,8 +186,22 @@ impl Tracker {
                     _ => {}
                 }
                 let interval = if fault == Some(Fault::TrackerZero) { 0 } else { INTERVAL_S };
-                let numbers = [interval, 1, 1].map(u32::to_be_bytes).concat();
+                let [complete, incomplete, _] = self.counts();
+                let numbers = [interval, incomplete, complete].map(u32::to_be_bytes).concat();
                 [&1u32.to_be_bytes()[..], &transaction, &numbers, &peers].concat()
+            }
+            (2, CONNECTION) if asked.len() >= 36 => {
+                let [complete, incomplete, downloaded] = self.counts();
+                let mut numbers = vec![complete, downloaded, incomplete];
+                match fault {
+                    Some(Fault::TrackerEmpty) => numbers.clear(),
+                    Some(Fault::TrackerExtras) => numbers = vec![u32::MAX, 1 << 31, u32::MAX],
+                    // As many as fit into a datagram.
+                    Some(Fault::TrackerMillion) => numbers.extend((0..16_000).map(|n| n ^ mood as u32)),
+                    _ => {}
+                }
+                let numbers: Vec<u8> = numbers.into_iter().flat_map(u32::to_be_bytes).collect();
+                [&2u32.to_be_bytes()[..], &transaction, &numbers].concat()
             }
             _ => error("unknown connection id"),
         };
@@ -174,8 +215,61 @@ impl Tracker {
     }
 }
 
+/// What becomes of a body on its way out.
+fn answered(target: &str, mut body: Vec<u8>, fault: Option<Fault>, mood: Mood) -> Option<FetchReply> {
+    let mut reply = FetchReply { status: 200, ..FetchReply::default() };
+    match fault {
+        Some(Fault::TrackerHangs) => return None,
+        Some(Fault::TrackerRefuses) => (reply.status, body) = ([503, 404, 500][(mood % 3) as usize], Vec::new()),
+        Some(Fault::TrackerFails) if mood.is_multiple_of(3) => {
+            // Not "never": that would split the swarm for good.
+            body = b"d14:failure reason9:not today8:retry ini10ee".to_vec();
+        }
+        Some(Fault::TrackerFails) => body = b"d14:failure reason9:not todaye".to_vec(),
+        Some(Fault::TrackerMalformed) => match mood % 4 {
+            0 => body.truncate((mood / 4) as usize % body.len()),
+            1 => body = b"<html>".to_vec(),
+            2 => body.clear(),
+            _ => body = b"d8:intervali-5e5:peers3:abce".to_vec(),
+        },
+        Some(Fault::TrackerLoop) => {
+            (reply.status, body) = ([301, 302, 307][(mood % 3) as usize], Vec::new());
+            // To itself, or to the same with more behind it.
+            reply.location = Some(if mood.is_multiple_of(2) { target.to_owned() } else { format!("{target}&again=1") });
+        }
+        Some(Fault::TrackerGzip) => {
+            reply.gzip = true;
+            match mood % 3 {
+                // Not gzip at all; a header and nonsense; a stored block that claims more than there is.
+                0 => {}
+                1 => body = [b"\x1f\x8b\x08\0\0\0\0\0\0\0", &mood.to_le_bytes()[..]].concat(),
+                _ => body = [b"\x1f\x8b\x08\0\0\0\0\0\0\0\x01\xff\xff\0\0", &body[..]].concat(),
+            }
+        }
+        _ => {}
+    }
+    reply.body = body;
+    Some(reply)
+}
+
 /// Addresses where nobody lives.
 fn strangers(count: u32, mood: Mood) -> Vec<u8> {
     let first = 0x6e00_0000 + (mood as u32 & 0xff_ffff);
     (first..first + count).flat_map(|ip| [&ip.to_be_bytes()[..], &6881u16.to_be_bytes()].concat()).collect()
+}
+
+/// The bytes that `%41` and the like stand for.
+fn unescaped(text: &str) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        out.push(match byte {
+            b'%' => {
+                let digits = [rest.next()?, rest.next()?];
+                u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?
+            }
+            byte => byte,
+        });
+    }
+    Some(out)
 }

@@ -1,4 +1,4 @@
-//! What users do in mid-everything: pause, resume, remove, add again, re-check, re-announce, move. And the laws of who is told to be silent or gone.
+//! What users do in mid-everything: pause, resume, remove, add again, re-check, re-announce, scrape, move. And the laws of who is told to be silent or gone.
 
 use super::checks::{Check, broken};
 use super::faults::Fault;
@@ -13,6 +13,8 @@ use sameseed_core::time::Duration;
 
 /// The most commands of one flood.
 const MAX_FLOOD: u64 = 12;
+/// Within this time a scrape that was asked for has ended: `SCRAPE_TIMEOUT` for each that waits for its turn, and the latest tick.
+const SCRAPED: Duration = Duration::from_secs(120);
 /// Within this time trackers have heard `stopped`, or never will: `Config::shutdown_timeout`, and the latest tick.
 const GOODBYE: Duration = Duration::from_secs(10);
 
@@ -38,7 +40,8 @@ impl World {
         }
         if self.strikes(Fault::AskFlood) {
             for _ in 0..=self.rng.below(MAX_FLOOD) {
-                self.command(node, Command::Reannounce { torrent });
+                let scrape = self.rng.below(2) == 0;
+                self.command(node, if scrape { Command::Scrape { torrent } } else { Command::Reannounce { torrent } });
             }
         }
         if self.strikes(Fault::Recheck) {
@@ -77,7 +80,10 @@ impl World {
             host.announces.rests();
         }
         match command {
-            Command::Pause { .. } if may => _ = host.paused_since.get_or_insert(now),
+            Command::Pause { .. } if may && host.paused_since.is_none() => {
+                (host.paused_since, host.scrape_asked) = (Some(now), None);
+            }
+            Command::Scrape { .. } if may => host.scrape_asked = Some(now),
             Command::Resume { .. } => host.paused_since = None,
             Command::Recheck { .. } if may => host.note_recheck(),
             Command::Remove { delete_data, .. } if may => host.removing = Some(*delete_data),
@@ -132,29 +138,38 @@ impl World {
         }
     }
 
-    /// Of the operations that go over the network only goodbyes are allowed, and they not for long.
+    /// Of the operations that go over the network only goodbyes are allowed, and scrapes that somebody asked for, and they not for long.
     pub(super) fn check_silent_operation(&self, index: NodeIndex, operation: &Operation, late: bool) {
-        let goodbye = match operation {
+        let (goodbye, scrape) = match operation {
             Operation::Fetch(fetch) => {
-                ["stopped", "completed"].iter().any(|e| fetch.target.contains(&format!("event={e}")))
+                let goodbye = ["stopped", "completed"].iter().any(|e| fetch.target.contains(&format!("event={e}")));
+                (goodbye, fetch.target.starts_with("/scrape"))
             }
-            Operation::Resolve { .. } => true,
+            Operation::Resolve { .. } => (true, true),
             _ => return,
         };
-        self.check_silent_announce(index, goodbye, late);
+        self.check_silent_word(index, goodbye, scrape, late);
     }
 
-    /// The same of datagrams (BEP 15): a connect, or an announce whose event is `completed` or `stopped`.
+    /// The same of datagrams (BEP 15): a connect, an announce whose event is `completed` or `stopped`, or a scrape.
     pub(super) fn check_silent_datagram(&self, index: NodeIndex, bytes: &[u8], late: bool) {
-        let goodbye = bytes.get(8..12) == Some(&[0; 4]) || matches!(bytes.get(80..84), Some([0, 0, 0, 1 | 3]));
-        self.check_silent_announce(index, goodbye, late);
+        let (goodbye, scrape) = match bytes.get(8..12) {
+            Some([0, 0, 0, 0]) => (true, true),
+            Some([0, 0, 0, 2]) => (false, true),
+            _ => (matches!(bytes.get(80..84), Some([0, 0, 0, 1 | 3])), false),
+        };
+        self.check_silent_word(index, goodbye, scrape, late);
     }
 
-    fn check_silent_announce(&self, index: NodeIndex, goodbye: bool, late: bool) {
-        let Some(since) = self.host(index).paused_since else { return };
-        let over = self.now.since(since) > GOODBYE;
-        if over || !(goodbye || late) {
-            broken(Check::Silent, index, &format!("an announce, goodbye {goodbye}, {:?} after", self.now.since(since)));
+    fn check_silent_word(&self, index: NodeIndex, goodbye: bool, scrape: bool, late: bool) {
+        let host = self.host(index);
+        let Some(since) = host.paused_since else { return };
+        let asked = host.scrape_asked.is_some_and(|asked| self.now.since(asked) <= SCRAPED);
+        let leaving = self.now.since(since) <= GOODBYE && (goodbye || late);
+        if !(leaving || scrape && asked) {
+            let what =
+                format!("a word to a tracker: goodbye {goodbye}, scrape {scrape}, {:?} after", self.now.since(since));
+            broken(Check::Silent, index, &what);
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Simulated trackers, in bytes: HTTP and UDP on one port, and the kind that hangs.
 
-use sameseed_core::tracker::Reply;
 use sameseed_core::tracker::http::encode_reply;
 use sameseed_core::tracker::udp::{Request, Response, decode_request, encode_response};
+use sameseed_core::tracker::{Reply, Swarm};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -73,11 +73,16 @@ async fn answer_http(mut stream: TcpStream, from: SocketAddr, peers: &Peers) -> 
 fn answer_udp(bytes: &[u8], from: SocketAddr, peers: &Peers) -> Option<Response> {
     Some(match decode_request(bytes)? {
         Request::Connect { transaction } => Response::Connect { transaction, connection: CONNECTION },
-        Request::Announce { connection, transaction, .. } if connection != CONNECTION => {
+        Request::Announce { connection, transaction, .. } | Request::Scrape { connection, transaction, .. }
+            if connection != CONNECTION =>
+        {
             Response::Error { transaction, reason: "unknown connection id".into() }
         }
         Request::Announce { transaction, announce, .. } => {
             Response::Announce { transaction, reply: announced(from.ip(), announce.port, peers) }
+        }
+        Request::Scrape { transaction, info_hashes, .. } => {
+            Response::Scrape { transaction, swarms: vec![Swarm::default(); info_hashes.len()] }
         }
     })
 }

@@ -115,10 +115,10 @@ fn paused_trackers_hear_stopped_and_resuming_says_started_again() {
         });
         fetch.and_then(|target| Some(String::from(target.split("event=").nth(1)?.split('&').next()?)))
     };
-    world.answer_fetch(b"d8:intervali1800e5:peers0:e".to_vec());
+    world.answer_fetch(b"d8:completei1e8:intervali1800e5:peers0:e".to_vec());
     tell(&mut world, PAUSE());
     assert_eq!(event(&world).as_deref(), Some("stopped"));
-    world.answer_fetch(b"d8:intervali1800e5:peers0:e".to_vec());
+    world.answer_fetch(b"d8:completei1e8:intervali1800e5:peers0:e".to_vec());
     world.pass(Duration::from_secs(7200));
     assert!(world.ops.is_empty(), "silent");
     tell(&mut world, Command::Reannounce { torrent: TORRENT });

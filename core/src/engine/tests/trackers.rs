@@ -2,13 +2,15 @@
 
 use super::config;
 use super::harness::{Said, TORRENT, World};
-use crate::action::{Action, Notice, Operation};
+use crate::action::{Action, Notice, Operation, Refusal};
 use crate::announce::HEDGE_AFTER;
 use crate::candidates::MAX_CANDIDATES;
 use crate::config::Config;
 use crate::event::{Command, Event};
 use crate::id::BLOCK_LEN;
 use crate::time::Duration;
+use crate::tracker::Swarm;
+use crate::tracker::http::encode_scrape;
 use crate::wire::Message;
 use alloc::format;
 use alloc::vec;
@@ -18,7 +20,7 @@ use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 const URL: &str = "http://10.0.0.9:6969/announce";
 
 fn reply(peers: &[SocketAddr]) -> Vec<u8> {
-    let mut body = format!("d8:intervali1800e5:peers{}:", peers.len() * 6).into_bytes();
+    let mut body = format!("d8:completei3e8:intervali1800e5:peers{}:", peers.len() * 6).into_bytes();
     for peer in peers {
         let IpAddr::V4(ip) = peer.ip() else { continue };
         body.extend(ip.octets());
@@ -110,4 +112,37 @@ fn a_tracker_added_by_hand_is_asked_when_the_others_give_nothing() {
     });
     let added = SocketAddr::from(([10, 0, 0, 8], 80));
     assert!(asked.clone().any(|to| to == added), "{:?}", asked.collect::<Vec<_>>());
+}
+
+#[test]
+fn a_paused_torrent_is_scraped_when_somebody_asks_and_a_removed_one_waits_for_no_answer() {
+    let mut world = World::tracked(config(), vec![URL]);
+    world.answer_fetch(reply(&[]));
+    assert_eq!(world.torrent().swarm, Swarm { complete: Some(3), ..Swarm::default() });
+    world.handle(Event::Command(Command::Pause { torrent: None }));
+    world.answer_fetch(reply(&[]));
+    world.pass(Duration::from_secs(7200));
+    assert!(world.ops.is_empty(), "silent");
+    world.handle(Event::Command(Command::Scrape { torrent: TORRENT }));
+    let (_, Operation::Fetch(fetch)) = &world.ops[0] else { panic!("nobody is asked") };
+    assert!(fetch.target.starts_with("/scrape?info_hash="), "{}", fetch.target);
+    let swarm = Swarm { complete: Some(1), incomplete: Some(0), downloaded: Some(9) };
+    world.answer_fetch(encode_scrape(world.torrent().info_hash, &swarm));
+    assert_eq!(world.torrent().swarm, swarm);
+    let trackers = world.engine.trackers(TORRENT);
+    assert_eq!(
+        trackers.iter().map(|tracker| (tracker.url.as_str(), tracker.swarm)).collect::<Vec<_>>(),
+        [(URL, swarm)]
+    );
+    assert!(matches!(world.notices.last(), Some(Notice::Scraped { result: Ok(said), .. }) if *said == swarm));
+    world.pass(Duration::from_secs(60));
+    world.handle(Event::Command(Command::Scrape { torrent: TORRENT }));
+    world.handle(Event::Command(Command::Remove { torrent: TORRENT, delete_data: false }));
+    world.handle(Event::Command(Command::Scrape { torrent: TORRENT }));
+    let refused = Notice::Refused { torrent: TORRENT, why: Refusal::Leaving };
+    assert!(world.notices.contains(&refused));
+    // What was given up ends as well.
+    world.run_disk();
+    assert_eq!(world.notices.last(), Some(&Notice::Removed { torrent: TORRENT, fault: None }));
+    assert!(world.engine.view().torrents.is_empty() && world.engine.poll_timeout().is_none());
 }
