@@ -3,6 +3,7 @@
 //! Bytes for the network do not stand here: they leave by `Engine::poll_transmit`.
 
 use crate::block::Block;
+use crate::config::Goal;
 use crate::fault::{DiskFault, LinkFault, PeerFault};
 use crate::hash::HashState;
 use crate::id::{ConnId, FileIndex, Folder, OpId, PeerId, PieceIndex, ReaderId, TorrentId};
@@ -116,6 +117,12 @@ pub enum CloseReason {
     /// The torrent is paused.
     #[error("the torrent is paused")]
     Paused,
+    /// The torrent waits for a place among the active ones.
+    #[error("the torrent waits for its turn")]
+    Queued,
+    /// The torrent has been seeded enough.
+    #[error("the torrent has been seeded enough")]
+    SeededEnough,
 }
 
 /// An operation on files or the network. It owns all that it needs; buffers come home with the outcome.
@@ -347,6 +354,13 @@ pub enum Notice {
         torrent: TorrentId,
         /// Whether anything had to be downloaded.
         downloaded: bool,
+    },
+    /// A seeding goal is reached: the torrent is silent from now on.
+    SeededEnough {
+        /// The torrent.
+        torrent: TorrentId,
+        /// Which goal.
+        goal: Goal,
     },
     /// A peer shook hands.
     PeerConnected {

@@ -51,6 +51,11 @@ pub struct Config {
     pub totals_interval: Duration,
     /// What all torrents together may receive and send. It can be changed at any time (`Command::SetLimits`).
     pub limits: RateLimits,
+    /// How many torrents may be active. Without limits nobody waits: who names torrents wants them, and whoever adds hundreds sets limits. It can be
+    /// changed at any time (`Command::SetActiveLimits`).
+    pub active: ActiveLimits,
+    /// When torrents that have no goals of their own have been seeded enough. It can be changed at any time (`Command::SetGoals`).
+    pub goals: SeedingGoals,
 }
 
 /// Limits in bytes per second; 0 is none, as in aria2.
@@ -64,6 +69,34 @@ pub struct RateLimits {
     pub down: u64,
     /// Sent.
     pub up: u64,
+}
+
+/// How many torrents may be active at a time; `None` is as many as there are. The others wait for a place in the order of the queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ActiveLimits {
+    /// Torrents that download, or try to.
+    pub downloads: Option<u32>,
+    /// Torrents that have everything that is wanted of them, and give it.
+    pub seeds: Option<u32>,
+}
+
+/// When a torrent has been seeded enough; `None` is never. With both, whichever is reached first ends it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct SeedingGoals {
+    /// Payload sent, in thousandths of what was received and verified, or of what is wanted where that is more: a torrent that was there when it was
+    /// added has received nothing. Former sessions count, as far as resume data tells of them. Looked at once a second.
+    pub ratio_per_mille: Option<u32>,
+    /// Time of seeding, in this session and in those that resume data tells of. Being paused, queued, moved or checked is not seeding.
+    pub time: Option<Duration>,
+}
+
+/// A seeding goal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Goal {
+    /// [`SeedingGoals::ratio_per_mille`].
+    Ratio,
+    /// [`SeedingGoals::time`].
+    Time,
 }
 
 impl Default for Config {
@@ -90,6 +123,8 @@ impl Default for Config {
             checkpoint_bytes: 64 << 20,
             totals_interval: Duration::from_secs(600),
             limits: RateLimits::default(),
+            active: ActiveLimits::default(),
+            goals: SeedingGoals::default(),
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use crate::action::FileStat;
 use crate::block::Block;
-use crate::config::RateLimits;
+use crate::config::{ActiveLimits, RateLimits, SeedingGoals};
 use crate::fault::{DiskFault, LinkFault};
 use crate::hash::HashState;
 use crate::id::{ConnId, Digest, FileIndex, Folder, OpId, ReaderId, TorrentId};
@@ -102,13 +102,33 @@ pub enum Command {
         /// Its limits from now on.
         limits: RateLimits,
     },
+    /// Changes how many torrents may be active, at once: who is beyond becomes [`Queued`](crate::view::TorrentState::Queued), who waits begins.
+    SetActiveLimits {
+        /// The limits from now on.
+        limits: ActiveLimits,
+    },
+    /// Changes where a torrent stands in the queue; at first torrents stand in the order in which they were added. The first of those that ask for a place
+    /// have it, so this may start one torrent and stop another.
+    MoveInQueue {
+        /// The torrent.
+        torrent: TorrentId,
+        /// Where to.
+        to: QueueMove,
+    },
+    /// Changes when seeding ends, at once. What was waived by a resume holds again.
+    SetGoals {
+        /// The torrent; `None` for all that have no goals of their own.
+        torrent: Option<TorrentId>,
+        /// Its goals from now on. `None` for a torrent: those of all others; for all: none.
+        goals: Option<SeedingGoals>,
+    },
     /// Be silent: peers are closed, trackers told `stopped`, and nothing is dialled, announced, asked for or let in. What is on its way
     /// to the disk still ends, and resume data is saved. A check stops where it is.
     Pause {
         /// The torrent; `None` means all that are there.
         torrent: Option<TorrentId>,
     },
-    /// Go on where it was paused.
+    /// Go on where it was paused. One torrent, named, that is not paused and has seeded enough seeds on, and no goal ends that until goals are changed.
     Resume {
         /// The torrent; `None` means all that are there.
         torrent: Option<TorrentId>,
@@ -207,6 +227,19 @@ pub enum Command {
     Shutdown,
 }
 
+/// Where to a torrent moves in the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum QueueMove {
+    /// Before all others.
+    Top,
+    /// It changes places with the nearest one before it that asks for the same kind of place.
+    Up,
+    /// It changes places with the nearest one after it that asks for the same kind of place.
+    Down,
+    /// After all others.
+    Bottom,
+}
+
 /// A torrent to add.
 #[derive(Clone, Debug)]
 pub struct AddTorrent {
@@ -230,6 +263,8 @@ pub struct AddTorrent {
     pub priorities: Vec<(FileIndex, Priority)>,
     /// Ask for pieces in the order of the torrent.
     pub sequential: bool,
+    /// When it has been seeded enough; `None`: as all others (`Config::goals`).
+    pub goals: Option<SeedingGoals>,
 }
 
 /// How an operation ended. Each arm answers the arm of `Operation` with the same name.

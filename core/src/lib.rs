@@ -53,6 +53,7 @@ mod external;
 mod picker;
 mod pieces;
 mod pipeline;
+mod queue;
 
 // Floors 4 to 6
 pub mod engine;

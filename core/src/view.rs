@@ -1,10 +1,11 @@
 //! A read-only picture of the engine, for user interfaces, statistics and checkers. Taking one changes nothing.
 
 use crate::action::TrackerFailure;
-use crate::config::RateLimits;
+use crate::config::{ActiveLimits, Goal, RateLimits, SeedingGoals};
 use crate::fault::DiskFault;
 use crate::id::{ConnId, InfoHash, PeerId, TorrentId};
 use crate::ledger::Ledger;
+use crate::time::Instant;
 use crate::tracker::Swarm;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -79,6 +80,18 @@ pub struct TorrentView {
     pub limits: RateLimits,
     /// The disk's complaint, while there is one.
     pub trouble: Option<DiskFault>,
+    /// Everything that is wanted is there and safe, whether or not it may be given now; `Notice::Complete` has told so.
+    pub complete: bool,
+    /// When it has been seeded enough: its own goals, or those of all.
+    pub goals: SeedingGoals,
+    /// A resume has waived them.
+    pub goals_waived: bool,
+    /// Payload sent, in thousandths of what was verified or is wanted, whichever is more, over all sessions that resume data remembers.
+    pub ratio_per_mille: u64,
+    /// Seconds of seeding over all sessions that resume data remembers, until it last began.
+    pub seeded_s: u64,
+    /// Since when it is seeding, while it is.
+    pub seeding_since: Option<Instant>,
 }
 
 /// What a torrent is doing.
@@ -94,6 +107,10 @@ pub enum TorrentState {
     Troubled,
     /// Told to be silent.
     Paused,
+    /// Silent, until there is a place for it (`Config::active`); it goes on by itself.
+    Queued,
+    /// It has everything that is wanted and has reached this seeding goal: silent, unless it is resumed or its goals are changed.
+    Finished(Goal),
     /// Its files are being moved or renamed.
     Moving,
     /// Saying goodbye, or gone.
@@ -162,6 +179,37 @@ pub struct PeerView {
     pub held_back: bool,
 }
 
+/// What a torrent needs a place for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Place {
+    /// Downloading.
+    Download,
+    /// Seeding.
+    Seed,
+}
+
+/// Torrents that ask for one kind of place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LineView {
+    /// They have it.
+    pub active: u32,
+    /// They wait for it.
+    pub waiting: u32,
+}
+
+/// Who may be active.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueueView {
+    /// How many torrents may be.
+    pub limits: ActiveLimits,
+    /// All torrents, the first first. Of those that ask for a kind of place the first have it.
+    pub order: Vec<TorrentId>,
+    /// Torrents that ask for a place to download.
+    pub downloads: LineView,
+    /// Torrents that ask for a place to seed.
+    pub seeds: LineView,
+}
+
 /// All torrents and the shared resources.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View {
@@ -181,4 +229,6 @@ pub struct View {
     pub external_ips: Vec<IpAddr>,
     /// Limits of rate of all torrents together.
     pub limits: RateLimits,
+    /// Who may be active.
+    pub queue: QueueView,
 }

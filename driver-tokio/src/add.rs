@@ -1,6 +1,7 @@
 //! A torrent to add: where it comes from, where it goes, and how it begins.
 
 use crate::storage::Home;
+use sameseed_core::config::SeedingGoals;
 use sameseed_core::id::FileIndex;
 use sameseed_core::metainfo::{MAX_TORRENT_BYTES, Metainfo, MetainfoError};
 use sameseed_core::selection::Priority;
@@ -45,6 +46,8 @@ pub struct AddTorrentOptions {
     pub priorities: Vec<(FileIndex, Priority)>,
     /// Ask for pieces in the order of the torrent.
     pub sequential: bool,
+    /// When it has been seeded enough. By default as all others: [`SessionBuilder::seeding_goals`](crate::SessionBuilder::seeding_goals).
+    pub goals: Option<SeedingGoals>,
 }
 
 impl AddTorrentOptions {
@@ -107,6 +110,7 @@ impl From<Metainfo> for AddTorrentOptions {
             force_check: false,
             priorities: Vec::new(),
             sequential: false,
+            goals: None,
         }
     }
 }

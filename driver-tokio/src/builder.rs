@@ -5,7 +5,7 @@ use crate::session::Session;
 use crate::storage::Home;
 use crate::{FileDisk, TokioNet};
 use sameseed_core::blocklist::Blocklist;
-use sameseed_core::config::{Config, RateLimits};
+use sameseed_core::config::{ActiveLimits, Config, RateLimits, SeedingGoals};
 use sameseed_core::rng::Seed;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -115,6 +115,8 @@ enum Port {
 /// | [`home`](Self::home) | the current folder |
 /// | [`resume_dir`](Self::resume_dir) | none: each start hashes what is there |
 /// | [`limits`](Self::limits) | none |
+/// | [`active_limits`](Self::active_limits) | all torrents are active |
+/// | [`seeding_goals`](Self::seeding_goals) | none: torrents are seeded until they are paused or removed |
 /// | [`max_connections`](Self::max_connections) | 400, of which 100 for one torrent |
 /// | [`blocklist`](Self::blocklist), [`peer_filter`](Self::peer_filter) | none |
 /// | [`seed`](Self::seed) | drawn from the operating system |
@@ -177,6 +179,20 @@ impl SessionBuilder {
     #[must_use]
     pub fn limits(mut self, limits: RateLimits) -> Self {
         self.config.engine.limits = limits;
+        self
+    }
+
+    /// How many torrents may download and how many may seed at a time; the others wait for their turn. [`Session::set_active_limits`] changes it later.
+    #[must_use]
+    pub fn active_limits(mut self, limits: ActiveLimits) -> Self {
+        self.config.engine.active = limits;
+        self
+    }
+
+    /// When torrents that have no goals of their own have been seeded enough. [`Session::set_seeding_goals`] changes it later.
+    #[must_use]
+    pub fn seeding_goals(mut self, goals: SeedingGoals) -> Self {
+        self.config.engine.goals = goals;
         self
     }
 

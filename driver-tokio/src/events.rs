@@ -63,6 +63,7 @@ fn torrent_of(notice: &Notice) -> Option<TorrentId> {
         | Notice::PieceFailed { torrent, .. }
         | Notice::PiecesLost { torrent, .. }
         | Notice::Complete { torrent, .. }
+        | Notice::SeededEnough { torrent, .. }
         | Notice::PeerConnected { torrent, .. }
         | Notice::PeerGone { torrent, .. }
         | Notice::Banned { torrent, .. }

@@ -15,7 +15,7 @@ use crate::resume_file;
 use crate::torrent::{Torrent, TorrentError};
 use sameseed_core::action::Refusal;
 use sameseed_core::blocklist::Blocklist;
-use sameseed_core::config::RateLimits;
+use sameseed_core::config::{ActiveLimits, RateLimits, SeedingGoals};
 use sameseed_core::event::Command;
 use sameseed_core::id::TorrentId;
 use sameseed_core::view::{PeerView, View};
@@ -216,6 +216,23 @@ impl Session {
     /// When the session has ended, or there is no such torrent.
     pub async fn set_limits(&self, torrent: Option<TorrentId>, limits: RateLimits) -> Result<(), CommandError> {
         self.command(Command::SetLimits { torrent, limits }).await
+    }
+
+    /// Changes how many torrents may download and how many may seed, at once. Of those that ask for a place the first in the queue have it
+    /// ([`View::queue`]); torrents are added at its end, and [`Torrent::move_in_queue`] moves them.
+    ///
+    /// # Errors
+    /// When the session has ended.
+    pub async fn set_active_limits(&self, limits: ActiveLimits) -> Result<(), CommandError> {
+        self.command(Command::SetActiveLimits { limits }).await
+    }
+
+    /// Changes when torrents that have no goals of their own have been seeded enough, at once.
+    ///
+    /// # Errors
+    /// When the session has ended.
+    pub async fn set_seeding_goals(&self, goals: SeedingGoals) -> Result<(), CommandError> {
+        self.command(Command::SetGoals { torrent: None, goals: Some(goals) }).await
     }
 
     /// Gives the engine a command: what [`Torrent`] does, for one torrent by its number, or for all. It has begun when this returns; how it ends is told

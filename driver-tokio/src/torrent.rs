@@ -7,13 +7,13 @@ use crate::request::Request;
 use crate::session::{CommandError, Ended, Session};
 use sameseed_core::action::{Notice, Refusal};
 use sameseed_core::bitfield::Bitfield;
-use sameseed_core::config::RateLimits;
-use sameseed_core::event::Command;
+use sameseed_core::config::{RateLimits, SeedingGoals};
+use sameseed_core::event::{Command, QueueMove};
 use sameseed_core::fault::DiskFault;
 use sameseed_core::id::{FileIndex, Folder, InfoHash, TorrentId};
 use sameseed_core::layout::Layout;
 use sameseed_core::selection::Priority;
-use sameseed_core::view::{PeerView, TorrentState, TorrentView, TrackerView};
+use sameseed_core::view::{PeerView, TorrentView, TrackerView};
 use std::fmt;
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
@@ -190,7 +190,7 @@ impl Torrent {
     /// As [`Torrent::view`], also when it is removed meanwhile.
     pub async fn wait_complete(&self) -> Result<(), TorrentError> {
         let mut events = self.events();
-        if self.view().await?.state == TorrentState::Seeding {
+        if self.view().await?.complete {
             return Ok(());
         }
         loop {
@@ -220,12 +220,28 @@ impl Torrent {
         self.tell(Command::Pause { torrent: Some(self.id()) }).await
     }
 
-    /// Has it go on.
+    /// Has it go on. When it is not paused and has been seeded enough, it seeds on, and no goal ends that until goals are changed.
     ///
     /// # Errors
     /// As [`Torrent::view`].
     pub async fn resume(&self) -> Result<(), TorrentError> {
         self.tell(Command::Resume { torrent: Some(self.id()) }).await
+    }
+
+    /// Changes when it has been seeded enough, at once; `None`: as all others. [`Notice::SeededEnough`] tells when a goal is reached; the torrent is silent from then on.
+    ///
+    /// # Errors
+    /// As [`Torrent::view`].
+    pub async fn set_goals(&self, goals: Option<SeedingGoals>) -> Result<(), TorrentError> {
+        self.tell(Command::SetGoals { torrent: Some(self.id()), goals }).await
+    }
+
+    /// Changes where it stands among those that wait for a place; see [`Session::set_active_limits`].
+    ///
+    /// # Errors
+    /// As [`Torrent::view`].
+    pub async fn move_in_queue(&self, to: QueueMove) -> Result<(), TorrentError> {
+        self.tell(Command::MoveInQueue { torrent: self.id(), to }).await
     }
 
     /// Removes it with its resume data, and leaves its files alone. Returns when it is gone, which may take until trackers were told, but no longer than

@@ -8,7 +8,7 @@ use super::torrent::{
 };
 use arbitrary::{Arbitrary, Unstructured};
 use sameseed_core::action::{Action, Destination, Operation, TxBatch};
-use sameseed_core::config::Config;
+use sameseed_core::config::{ActiveLimits, Config, SeedingGoals};
 use sameseed_core::engine::Engine;
 use sameseed_core::event::{AddTorrent, Command, Event};
 use sameseed_core::fault::LinkFault;
@@ -36,6 +36,9 @@ enum Step {
     Pass { millis: u16 },
     Sleep { minutes: u8 },
     AddPeers { port: u16 },
+    Active { downloads: Option<bool>, seeds: Option<bool> },
+    Goals { own: bool, per_mille: Option<u16>, minutes: Option<u8> },
+    Resume { by_name: bool },
     Shutdown,
 }
 
@@ -95,6 +98,7 @@ impl World {
             force_check: false,
             priorities: Vec::new(),
             sequential: false,
+            goals: None,
         };
         world.tell(Event::Command(Command::Add(Box::new(add))));
         world.drain();
@@ -195,6 +199,19 @@ impl World {
             Step::AddPeers { port } => {
                 let peers = vec![SocketAddr::from(([10, 0, 0, 2], port))];
                 self.tell(Event::Command(Command::AddPeers { torrent: TORRENT, peers }));
+            }
+            Step::Active { downloads, seeds } => {
+                let limits = ActiveLimits { downloads: downloads.map(u32::from), seeds: seeds.map(u32::from) };
+                self.tell(Event::Command(Command::SetActiveLimits { limits }));
+            }
+            Step::Goals { own, per_mille, minutes } => {
+                let time = minutes.map(|minutes| Duration::from_secs(60 * u64::from(minutes)));
+                let goals = SeedingGoals { ratio_per_mille: per_mille.map(u32::from), time };
+                let torrent = own.then_some(TORRENT);
+                self.tell(Event::Command(Command::SetGoals { torrent, goals: Some(goals) }));
+            }
+            Step::Resume { by_name } => {
+                self.tell(Event::Command(Command::Resume { torrent: by_name.then_some(TORRENT) }));
             }
             Step::Shutdown => self.tell(Event::Command(Command::Shutdown)),
         }

@@ -177,6 +177,7 @@ impl World {
             force_check: false,
             priorities: Vec::new(),
             sequential: false,
+            goals: None,
         };
         world.tell(Event::Command(Command::Add(Box::new(add))));
         // Past the check, where peers are let in.

@@ -452,6 +452,52 @@ fn several_torrents_share_one_session_and_each_line_names_its_own() -> Outcome {
 }
 
 #[test]
+fn torrents_beyond_the_limit_wait_for_their_turn_in_the_order_of_the_command() -> Outcome {
+    Stage::run("cli-queue", LIMIT_S, |stage| {
+        let [(one, single), (two, many)] = pair(stage, &["--piece-length", "64K"])?;
+        let mut seed = Run::start_with(&stage.path(""), &[&one, &two], "--dir full --seed --listen-port 0")?;
+        let port = port_of(&seed.named("started")?)?;
+        let args = format!("--dir get --listen-port 0 --peer 127.0.0.1:{port} -j 1 --max-download-limit 1M");
+        let mut leech = Run::start_with(&stage.path(""), &[&two, &one], &args)?;
+        let mut waited = false;
+        let first = leech.event(|line| {
+            waited |= line["state"] == "queued" && line["name"] == single.name.as_str();
+            assert!(line["event"] != "piece_verified" || line["name"] == many.name.as_str(), "it is not its turn");
+            line["event"] == "complete"
+        })?;
+        assert_eq!((first["name"].as_str(), waited), (Some(many.name.as_str()), true));
+        assert_eq!(leech.named("complete")?["name"], single.name.as_str());
+        leech.event(|line| line["event"] == "ended")?;
+        assert_eq!(leech.end(10)?, 0);
+        for tree in [&single, &many] {
+            assert_eq!(difference(tree, &stage.path("get"), EmptyFiles::Made), None);
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_seed_ends_by_itself_when_it_has_given_enough_or_for_long_enough() -> Outcome {
+    Stage::run("cli-goals", LIMIT_S, |stage| {
+        let tree = Tree::single(1_000_000);
+        let torrent = create(stage, &tree, &["--piece-length", "64K"])?;
+        let mut seed = Run::start(&stage.path(""), &torrent, "--dir full --seed-ratio 1 --listen-port 0")?;
+        let port = port_of(&seed.named("started")?)?;
+        let args = format!("--dir get --listen-port 0 --peer 127.0.0.1:{port} --seed-time 0.02");
+        let mut leech = Run::start(&stage.path(""), &torrent, &args)?;
+        assert_eq!(seed.named("seeded_enough")?["goal"], "ratio");
+        assert_eq!(seed.named("torrent_ended")?["exit_code"], 0);
+        assert_eq!(seed.end(10)?, 0);
+        // What it was given it was given whole.
+        leech.named("complete")?;
+        assert_eq!(leech.named("seeded_enough")?["goal"], "time");
+        assert_eq!(leech.end(10)?, 0);
+        assert_eq!(difference(&tree, &stage.path("get"), EmptyFiles::Made), None);
+        Ok(())
+    })
+}
+
+#[test]
 fn one_torrent_that_fails_keeps_no_other_and_gives_the_exit_code() -> Outcome {
     Stage::run("cli-one-fails", LIMIT_S, |stage| {
         let (_tracker, addr) = tracker(stage)?;

@@ -44,7 +44,7 @@ const FLOORS: &[(&str, Neighbours, &[&str])] = &[
     (
         "3",
         Strangers,
-        &["pieces", "picker", "pipeline", "choker", "blame", "candidates", "bans", "external", "announce"],
+        &["pieces", "picker", "pipeline", "choker", "blame", "candidates", "bans", "external", "announce", "queue"],
     ),
     ("4", Strangers, &["peer"]),
     ("5", Strangers, &["torrent"]),

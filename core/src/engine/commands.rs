@@ -17,6 +17,19 @@ impl Engine {
             Command::SetLimits { torrent: Some(id), limits } => {
                 self.tell(id, |t, shared| t.set_limits(now, shared, limits))
             }
+            Command::SetActiveLimits { limits } => self.shared.queue.set_limits(limits),
+            Command::MoveInQueue { torrent, to } => self.tell(torrent, |_, shared| shared.queue.move_to(torrent, to)),
+            Command::SetGoals { torrent: None, goals } => {
+                self.shared.config.goals = goals.unwrap_or_default();
+                self.tell_all(|t, shared| {
+                    if t.has_common_goals() {
+                        t.set_goals(now, shared, None);
+                    }
+                });
+            }
+            Command::SetGoals { torrent: Some(id), goals } => {
+                self.tell(id, |t, shared| t.set_goals(now, shared, goals))
+            }
             Command::SetPriorities { torrent, files } => {
                 self.ask(torrent, |t, shared| t.set_priorities(now, shared, &files));
             }
@@ -27,8 +40,8 @@ impl Engine {
             Command::EndAwait { torrent, reader } => self.tell(torrent, |t, _| t.end_await(reader)),
             Command::Pause { torrent: None } => self.tell_all(|t, shared| t.pause(now, shared)),
             Command::Pause { torrent: Some(id) } => self.tell(id, |t, shared| t.pause(now, shared)),
-            Command::Resume { torrent: None } => self.tell_all(|t, shared| t.resume(now, shared)),
-            Command::Resume { torrent: Some(id) } => self.tell(id, |t, shared| t.resume(now, shared)),
+            Command::Resume { torrent: None } => self.tell_all(|t, shared| t.resume(now, shared, false)),
+            Command::Resume { torrent: Some(id) } => self.tell(id, |t, shared| t.resume(now, shared, true)),
             Command::Remove { torrent: id, delete_data } => {
                 let mut leaves = false;
                 self.tell(id, |t, shared| {
@@ -96,6 +109,7 @@ impl Engine {
             self.by_hash.retain(|_, other| *other != id);
             self.shared.lines.down.turns.leave(id);
             self.shared.lines.up.turns.leave(id);
+            self.shared.queue.remove(id);
             self.timers.set(TimerKind::Torrent(id), None);
             self.timers.set(TimerKind::Announce(id), None);
             self.shared.notify(Notice::Removed { torrent: id, fault });
@@ -103,8 +117,8 @@ impl Engine {
     }
 
     fn tell_all(&mut self, mut act: impl FnMut(&mut Torrent, &mut Shared)) {
-        let ids: Vec<TorrentId> = self.torrents.keys().copied().collect();
-        for id in ids {
+        // In the order of the queue: who comes first has its place before others ask for it.
+        for id in self.shared.queue.view().order {
             if let Some(torrent) = self.torrents.get_mut(&id).filter(|torrent| !torrent.is_leaving()) {
                 act(torrent, &mut self.shared);
             }

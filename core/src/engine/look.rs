@@ -9,7 +9,7 @@ use crate::view::TorrentView;
 impl Engine {
     /// A picture of one torrent; `None` when there is none of that number.
     pub fn torrent_view(&self, torrent: TorrentId) -> Option<TorrentView> {
-        Some(self.torrents.get(&torrent)?.view())
+        Some(self.torrents.get(&torrent)?.view(&self.shared))
     }
 
     /// The pieces of a torrent that are verified and written.

@@ -124,6 +124,7 @@ impl Engine {
             Event::Done { op, outcome } => self.handle_done(now, op, outcome),
         }
         self.handle_due(now);
+        self.start_and_stop(now);
         self.feed_the_starved(now);
         self.finish_removals();
         self.share_limits(now);
@@ -163,7 +164,7 @@ impl Engine {
     pub fn view(&self) -> View {
         let pool = &self.shared.pool;
         View {
-            torrents: self.torrents.values().map(Torrent::view).collect(),
+            torrents: self.torrents.values().map(|torrent| torrent.view(&self.shared)).collect(),
             connections: self.shared.connections() as u32,
             half_open: self.shared.half_open as u32,
             pool: (pool.capacity() as u32, pool.reserved() as u32, pool.out() as u32),
@@ -171,6 +172,7 @@ impl Engine {
             banned: self.shared.bans.len() as u32,
             external_ips: self.shared.external.believed().to_vec(),
             limits: self.limits(),
+            queue: self.shared.queue.view(),
         }
     }
 
@@ -218,7 +220,7 @@ impl Engine {
         let fires =
             |kind, wanted: Option<Instant>| wanted.is_none_or(|at| self.timers.get(kind).is_some_and(|t| t <= at));
         for (id, torrent) in &self.torrents {
-            assert!(fires(TimerKind::Torrent(*id), torrent.next_tick()), "peers are looked at in time");
+            assert!(fires(TimerKind::Torrent(*id), torrent.next_tick(&self.shared)), "peers are looked at in time");
             assert!(fires(TimerKind::Announce(*id), torrent.next_announce()), "trackers are looked at in time");
         }
         assert!(fires(TimerKind::Limits, self.next_share()), "who waits for a limit has its turn in time");
@@ -296,6 +298,16 @@ impl Engine {
         }
     }
 
+    /// Torrents that were given a place in the queue begin, those that lost theirs fall silent.
+    fn start_and_stop(&mut self, now: Instant) {
+        while let Some(id) = self.shared.queue.pop_changed() {
+            if let Some(torrent) = self.torrents.get_mut(&id) {
+                torrent.settle(now, &mut self.shared);
+            }
+            self.reset_timers(id);
+        }
+    }
+
     /// Torrents that could not ask for want of a buffer ask as soon as one is free. When none is left and none will come home by
     /// itself, blocks that wait for their neighbours go to the disk as they are.
     fn feed_the_starved(&mut self, now: Instant) {
@@ -337,7 +349,7 @@ impl Engine {
 
     fn reset_timers(&mut self, id: TorrentId) {
         let Some(torrent) = self.torrents.get(&id).filter(|_| !self.stopped) else { return };
-        self.timers.set(TimerKind::Torrent(id), torrent.next_tick());
+        self.timers.set(TimerKind::Torrent(id), torrent.next_tick(&self.shared));
         self.timers.set(TimerKind::Announce(id), torrent.next_announce());
     }
 }

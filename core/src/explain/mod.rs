@@ -7,9 +7,11 @@ mod tests;
 mod words;
 
 use crate::action::TrackerFailure;
+use crate::config::Goal;
 use crate::fault::DiskFault;
 use crate::id::PieceIndex;
 use crate::time::Duration;
+use crate::view::Place;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -73,6 +75,20 @@ impl PieceList {
 pub enum Cause {
     /// It was told to pause.
     Paused,
+    /// It waits for a place among the active torrents.
+    Queued {
+        /// What for.
+        place: Place,
+        /// Torrents that come before it and ask for the same.
+        ahead: u32,
+        /// How many may be active.
+        limit: u32,
+    },
+    /// A seeding goal is reached.
+    SeededEnough {
+        /// Which.
+        goal: Goal,
+    },
     /// It is being removed, or everything is being shut down.
     Leaving,
     /// It was added to be checked only, and has been.

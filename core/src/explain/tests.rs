@@ -26,6 +26,9 @@ fn all() -> Vec<Cause> {
     };
     let mut all = vec![
         Cause::Paused,
+        Cause::Queued { place: Place::Seed, ahead: 7, limit: 0 },
+        Cause::SeededEnough { goal: Goal::Ratio },
+        Cause::SeededEnough { goal: Goal::Time },
         Cause::Leaving,
         Cause::OnlyChecked,
         Cause::Moving,
@@ -69,6 +72,7 @@ fn all() -> Vec<Cause> {
     for n in [1, 3] {
         let bytes_per_s = 5 * 1024 * u64::from(n);
         all.extend([
+            Cause::Queued { place: Place::Download, ahead: n, limit: n },
             Cause::WritesAwaited { pieces: n },
             Cause::BuffersFull { buffers: 2 * n, filled: 0 },
             Cause::TrackersAwaited { asked: n, waited: s(3) },
@@ -119,7 +123,7 @@ fn each_kind_of_cause_has_a_name_of_its_own() {
     let all = all();
     let kinds: BTreeSet<_> = all.iter().map(kind).collect();
     let names: BTreeSet<_> = all.iter().map(Cause::name).collect();
-    assert_eq!((kinds.len(), names.len()), (50, 50));
+    assert_eq!((kinds.len(), names.len()), (52, 52));
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! Causes in plain words: one sentence each, that says what is, and, where it can, what would help. Names for programs.
 
 use super::{Cause, PieceList, Whose};
+use crate::config::Goal;
 use crate::fault::DiskFaultKind;
 use crate::time::Duration;
+use crate::view::Place;
 use core::fmt;
 
 impl Cause {
@@ -10,6 +12,8 @@ impl Cause {
     pub const fn name(&self) -> &'static str {
         match self {
             Cause::Paused => "paused",
+            Cause::Queued { .. } => "queued",
+            Cause::SeededEnough { .. } => "seeded_enough",
             Cause::Leaving => "leaving",
             Cause::OnlyChecked => "only_checked",
             Cause::Moving => "moving",
@@ -63,10 +67,34 @@ impl Cause {
     }
 }
 
+fn to_do(place: Place) -> &'static str {
+    match place {
+        Place::Download => "download",
+        Place::Seed => "seed",
+    }
+}
+
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Cause::Paused => f.write_str("it is paused; resume it to go on"),
+            Cause::Queued { place, ahead: _, limit: 0 } => {
+                write!(f, "the settings let no torrent {}; it goes on by itself when they do", to_do(*place))
+            }
+            Cause::Queued { place, ahead, limit } => {
+                let (come, may) = (verb(*ahead, "comes", "come"), to_do(*place));
+                write!(
+                    f,
+                    "it waits for its turn: {} {come} before it, and {limit} may {may} at a time",
+                    N(*ahead, "torrent")
+                )
+            }
+            Cause::SeededEnough { goal: Goal::Ratio } => {
+                f.write_str("everything is here and enough of it was given; resume it to seed on")
+            }
+            Cause::SeededEnough { goal: Goal::Time } => {
+                f.write_str("everything is here and was seeded for as long as it was to be; resume it to seed on")
+            }
             Cause::Leaving => f.write_str("it is being removed, or everything is being shut down"),
             Cause::OnlyChecked => f.write_str("it was only to be checked, and has been"),
             Cause::Moving => f.write_str("its files are being moved or renamed; it goes on by itself afterwards"),

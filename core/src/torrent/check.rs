@@ -346,6 +346,8 @@ impl Torrent {
             let prepared: BTreeSet<FileIndex> = prepared.map(|(i, _)| FileIndex(i as u32)).collect();
             self.begin_checkpoints(now, shared, found, hashed_bytes, prepared);
         }
+        // Before anybody is told that it begins.
+        self.judge_goals(now, shared);
         self.settle(now, shared);
     }
 }

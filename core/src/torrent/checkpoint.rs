@@ -145,6 +145,17 @@ impl Checkpoints {
         self.before.seeding_s += seconds(self.complete_since.take());
     }
 
+    /// How long the torrent was seeded until it last began, and since when it is seeding.
+    pub(super) fn seeding_clock(&self) -> (Duration, Option<Instant>) {
+        (Duration::from_secs(self.before.seeding_s), self.complete_since)
+    }
+
+    /// How long the torrent was seeded.
+    pub(super) fn seeded(&self, now: Instant) -> Duration {
+        let (before, since) = self.seeding_clock();
+        before.saturating_add(since.map_or(Duration::ZERO, |since| now.since(since)))
+    }
+
     /// How often resume data was saved.
     pub(super) fn saves(&self) -> u32 {
         self.saves
@@ -171,9 +182,9 @@ impl Checkpoints {
         self.unsaved.bytes += len_bytes;
     }
 
-    /// Everything is there from now on; when it `came` just now, that is remembered.
+    /// Everything is there from now on (the torrent may wait for its turn to seed); when it `came` just now, that is remembered.
     pub(super) fn completed(&mut self, now: Instant, unix_s: u64, came: bool) {
-        self.complete_since = Some(now);
+        self.complete_since = self.running_since.map(|_| now);
         if came {
             self.unsaved.since.get_or_insert(now);
             self.unsaved.is_urgent = true;
@@ -297,12 +308,14 @@ impl Torrent {
         self.checkpoints.before.downloaded_bytes.saturating_add(self.ledger.verified)
     }
 
-    /// Looks whether the totals have changed, or what it was told.
-    pub(super) fn note_totals(&mut self, now: Instant) {
+    /// Looks whether the totals have changed, or what it was told. The time of seeding is one of them where it counts.
+    pub(super) fn note_totals(&mut self, now: Instant, shared: &Shared) {
         let totals = (self.total_uploaded_bytes(), self.total_downloaded_bytes());
         let saved = &self.checkpoints.data.history;
         let is_told = self.checkpoints.data.paused == self.life.is_paused();
-        if totals != (saved.uploaded_bytes, saved.downloaded_bytes) || !is_told {
+        let time_counts = self.seeding_goals(shared).time.is_some();
+        let is_older = time_counts && self.history(now).seeding_s != saved.seeding_s;
+        if totals != (saved.uploaded_bytes, saved.downloaded_bytes) || !is_told || is_older {
             self.checkpoints.unsaved.totals_since.get_or_insert(now);
         }
     }
@@ -325,7 +338,7 @@ impl Torrent {
             TorrentState::Stopped => since.filter(|_| !is_writing()),
             // Not while the disk refuses.
             _ if self.trouble.is_some() => None,
-            TorrentState::Paused => since.map(|since| since.max(points.retry_at)).filter(|_| !is_writing()),
+            _ if self.is_resting() => since.map(|since| since.max(points.retry_at)).filter(|_| !is_writing()),
             _ => points.due(),
         }
     }

@@ -39,8 +39,10 @@ impl Torrent {
         self.check_operations(shared);
         self.check_lines(shared);
         assert!(self.buffers() == 0 || !self.check_only, "who only checks holds no buffers");
+        assert!(self.goals.reached().is_none() || self.pieces.is_finished(), "who has given enough has everything");
         assert!(self.is_running() || self.peers.is_empty(), "only who runs has peers");
-        assert_eq!(self.state, self.wanted_state(), "the state follows from what was told");
+        assert_eq!(self.state, self.wanted_state(shared), "the state follows from what was told");
+        assert_eq!(shared.queue.asks(self.id), self.needed_place(), "it asks for the place that it needs");
     }
 
     fn check_pieces(&self) {

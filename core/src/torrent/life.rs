@@ -8,13 +8,16 @@
 //! | Moving | its files are being moved or renamed, once the disk is quiet | none | as before, unless paused |
 //! | Checking | a check was asked for, or the first one is not over and it is not paused | none | as before, unless paused |
 //! | Paused | it was told so | none | told `stopped` |
+//! | Finished | a seeding goal is reached | none | told `stopped` |
+//! | Queued | it has no place among the active ones | none | told `stopped` |
 //! | Seeding | everything that is wanted is there, safe and in place | yes | yes |
 //! | Troubled | the disk refuses | yes, nothing is asked for | yes |
 //! | Downloading | otherwise | yes | yes |
 //!
 //! | command | changes nothing when | is refused when (always: while it leaves) |
 //! |---|---|---|
-//! | pause, resume | it is paused, is not | never |
+//! | pause, resume | it is paused, is not (a goal that is reached is waived by a resume of this one torrent) | never |
+//! | move in the queue, change of goals | | never |
 //! | remove | | never |
 //! | re-check | one waits to begin | never |
 //! | select files | (while its check is not over: is remembered for its end) | there is no such file |
@@ -35,7 +38,7 @@ use crate::metainfo::names::clean_element;
 use crate::picker::Picker;
 use crate::pieces::Pieces;
 use crate::time::Instant;
-use crate::view::TorrentState;
+use crate::view::{Place, TorrentState};
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -115,19 +118,18 @@ impl Torrent {
         self.life.paused = true;
         self.check.yield_to_pause();
         self.settle(now, shared);
-        self.note_totals(now);
+        self.note_totals(now, shared);
     }
 
-    /// Go on.
-    pub(crate) fn resume(&mut self, now: Instant, shared: &mut Shared) {
-        if core::mem::take(&mut self.life.paused)
-            && let Some((_, at)) = &mut self.trouble
-        {
-            // Who goes on wants to know now whether the disk works again.
-            *at = now;
+    /// Go on; `by_name`: this torrent is meant, and not all that are paused.
+    pub(crate) fn resume(&mut self, now: Instant, shared: &mut Shared, by_name: bool) {
+        if core::mem::take(&mut self.life.paused) {
+            self.ask_disk_again(now);
+        } else if by_name && self.goals.reached().is_some() {
+            self.goals.waive();
         }
         self.settle(now, shared);
-        self.note_totals(now);
+        self.note_totals(now, shared);
     }
 
     /// Everything is shut down: say goodbye.
@@ -163,7 +165,7 @@ impl Torrent {
         // Pieces that are here are still brought to the disk, unless it refuses; of the others nothing would be kept.
         let disk_refuses = self.trouble.is_some();
         self.lose_held(shared, |open| disk_refuses || !open.is_here());
-        self.note_totals(now);
+        self.note_totals(now, shared);
     }
 
     /// Whether a move, a renaming or a deletion of its files is under way.
@@ -304,6 +306,7 @@ impl Torrent {
         self.checkpoints.forget();
         self.trouble = None;
         (self.finish_told, self.complete_announced) = (false, false);
+        self.goals.reopened();
         // Where pieces stand the driver still knows; the check finds it out again, and what is wanted is wanted still.
         self.follow_selection();
         self.forget_served();
@@ -312,7 +315,7 @@ impl Torrent {
     }
 
     /// What it is to be: the first line of the table above that applies.
-    pub(super) fn wanted_state(&self) -> TorrentState {
+    pub(super) fn wanted_state(&self, shared: &Shared) -> TorrentState {
         match () {
             () if self.life.leaving.is_some() => TorrentState::Stopped,
             () if self.life.is_moving() => TorrentState::Moving,
@@ -320,26 +323,60 @@ impl Torrent {
             () if !self.check.is_over() && (!self.life.paused || self.check.is_forced()) => TorrentState::Checking,
             () if self.life.paused => TorrentState::Paused,
             () if self.check_only => TorrentState::Stopped,
+            () if let Some(goal) = self.goals.reached() => TorrentState::Finished(goal),
+            () if !shared.queue.has_place(self.id) => TorrentState::Queued,
             () if self.is_in_place() && self.finish_told => TorrentState::Seeding,
             () if self.trouble.is_some() => TorrentState::Troubled,
             () => TorrentState::Downloading,
         }
     }
 
+    /// What it needs a place in the queue for.
+    pub(super) fn needed_place(&self) -> Option<Place> {
+        let is_called = self.life.leaving.is_none() && !self.life.paused && !self.check_only;
+        let is_checked = self.check.is_over() && !self.life.is_to_recheck();
+        let needs = is_called && is_checked && self.goals.reached().is_none();
+        needs.then(|| if self.has_all() { Place::Seed } else { Place::Download })
+    }
+
+    /// Whether everything that is wanted is there, and either safe or never touched. What is being put in its place is there.
+    pub(super) fn has_all(&self) -> bool {
+        self.pieces.is_finished() && (self.finish_told || !self.downloaded_any)
+    }
+
     /// Something was told, or has ended: becomes what it is to be, and draws the consequences.
-    pub(super) fn settle(&mut self, now: Instant, shared: &mut Shared) {
-        let was_running = self.is_running();
-        self.state = self.wanted_state();
+    pub(crate) fn settle(&mut self, now: Instant, shared: &mut Shared) {
+        let (was, was_running) = (self.state, self.is_running());
+        let needed = self.needed_place();
+        let has_place = shared.queue.ask(self.id, needed);
+        self.state = self.wanted_state(shared);
         if was_running && !self.is_running() {
             self.fall_silent(now, shared);
         }
-        if self.life.paused || self.life.leaving.is_some() {
+        if was == TorrentState::Queued && self.is_running() {
+            self.ask_disk_again(now);
+        }
+        let is_over = self.life.paused || self.life.leaving.is_some() || self.goals.reached().is_some();
+        if is_over || needed.is_some() && !has_place {
             self.stop_announcing(now, shared);
         }
         match self.state {
             TorrentState::Checking if self.life.errands.is_empty() => self.continue_check(now, shared),
             _ if self.is_running() && !was_running => self.run(now, shared),
+            // What was found whole is known to be so, also when it is not its turn to seed.
+            TorrentState::Queued if self.has_all() && self.is_in_place() => self.completed(now, shared),
+            TorrentState::Finished(goal) if self.state != was => {
+                self.completed(now, shared);
+                shared.notify(Notice::SeededEnough { torrent: self.id, goal });
+            }
             _ => {}
+        }
+    }
+
+    /// Who goes on wants to know now whether the disk works again.
+    fn ask_disk_again(&mut self, now: Instant) {
+        if let Some((_, at)) = &mut self.trouble {
+            *at = now;
         }
     }
 
@@ -349,8 +386,11 @@ impl Torrent {
         self.starved = false;
         self.blame.stop();
         self.checkpoints.stop_clocks(now);
-        if matches!(self.state, TorrentState::Paused | TorrentState::Moving) {
+        if self.is_resting() || self.state == TorrentState::Moving {
             self.store_all(shared, true);
+        }
+        if self.is_resting() {
+            self.note_totals(now, shared);
         }
     }
 
@@ -359,6 +399,8 @@ impl Torrent {
         match self.state {
             TorrentState::Stopped => CloseReason::Stopped,
             TorrentState::Paused => CloseReason::Paused,
+            TorrentState::Queued => CloseReason::Queued,
+            TorrentState::Finished(_) => CloseReason::SeededEnough,
             // A peer that was told "nothing yet" would need a `have` for each piece that the check finds; one that is refused comes back.
             _ => CloseReason::NotReady,
         }

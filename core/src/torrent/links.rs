@@ -235,9 +235,14 @@ impl Torrent {
             self.candidates.never_again(addr);
         }
         let ending = match closed {
-            Some(CloseReason::Paused | CloseReason::Stopped | CloseReason::NotReady | CloseReason::PieceLost) => {
-                Ending::Parted
-            }
+            Some(
+                CloseReason::Paused
+                | CloseReason::Queued
+                | CloseReason::SeededEnough
+                | CloseReason::Stopped
+                | CloseReason::NotReady
+                | CloseReason::PieceLost,
+            ) => Ending::Parted,
             Some(CloseReason::Fault(fault)) if fault != PeerFault::HandshakeTimeout => Ending::Breach,
             _ if peer.down.total() + peer.up.total() >= u64::from(BLOCK_LEN) => Ending::Useful,
             _ if peer.stage == Stage::Live && now.since(peer.stage_since) >= USEFUL_AFTER => Ending::Useful,

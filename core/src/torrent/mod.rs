@@ -3,13 +3,14 @@
 //! Each file beside this one is a part of the torrent's life: `check` (what is on disk), `checkpoint` (resume data), `links` (connections),
 //! `life` (states and commands), `losses` (pieces that are gone from the disk), `parts` (bytes of files that are not selected), `readers` (who waits for bytes), `receive` (bytes in),
 //! `request` (what to ask for), `select` (what is wanted), `store` (blocks to disk, verdicts), `evidence` (who sent bad ones), `upload`
-//! (what to give), `limits` (how fast it goes), `tracking` (announces); `laws` (what holds between any two events), `explain` (why it is not faster).
+//! (what to give), `goals` (when that is enough), `limits` (how fast it goes), `tracking` (announces); `laws` (what holds between any two events), `explain` (why it is not faster).
 //! Every method takes the time and what torrents share; none looks at a clock or at another torrent.
 
 mod check;
 mod checkpoint;
 mod evidence;
 mod explain;
+mod goals;
 mod laws;
 mod life;
 mod limits;
@@ -73,6 +74,7 @@ pub(crate) struct Torrent {
     check: check::Check,
     checkpoints: checkpoint::Checkpoints,
     losses: losses::Losses,
+    goals: goals::Goals,
     selection: Selection,
     parts: parts::Parts,
     readers: readers::Readers,
@@ -128,6 +130,7 @@ impl Torrent {
             force_check,
             priorities,
             sequential,
+            goals,
         } = add;
         let resume = resume.map(|bytes| ResumeData::parse(&bytes, metainfo.info_hash, &metainfo.layout));
         let is_believed = matches!(resume, Some(Ok(_))) && !force_check && !check_only;
@@ -153,6 +156,7 @@ impl Torrent {
             check: check::Check::default(),
             checkpoints: checkpoint::Checkpoints::new(resume, is_believed, &shared.config),
             losses: losses::Losses::default(),
+            goals: goals::Goals::new(goals),
             selection: Selection::new(metainfo.layout.clone()),
             parts: parts::Parts::default(),
             readers: readers::Readers::default(),
@@ -234,6 +238,7 @@ impl Torrent {
 
     /// Once a second, while there is anybody to look at.
     pub(crate) fn handle_tick(&mut self, now: Instant, shared: &mut Shared) {
+        self.judge_when_due(now, shared);
         if now.since(self.last_tick) >= TICK {
             self.last_tick = now;
             self.dials_this_second = 0;
@@ -244,7 +249,7 @@ impl Torrent {
             self.rechoke(now, shared);
             self.retry_disk(now, shared);
             self.request_more_peers(now, shared);
-            self.note_totals(now);
+            self.note_totals(now, shared);
         }
         self.checkpoint_when_due(now, shared);
         self.fill_dials(now, shared);
@@ -252,14 +257,15 @@ impl Torrent {
     }
 
     /// When [`Torrent::handle_tick`] is due.
-    pub(crate) fn next_tick(&self) -> Option<Instant> {
-        self.next_look_at_peers().into_iter().chain(self.next_checkpoint()).min()
+    pub(crate) fn next_tick(&self, shared: &Shared) -> Option<Instant> {
+        let due = [self.next_look_at_peers(), self.next_checkpoint(), self.next_judgement(shared)];
+        due.into_iter().flatten().min()
     }
 
     fn next_look_at_peers(&self) -> Option<Instant> {
         let rates_live = self.downloaded.per_second() > 0 || self.uploaded.per_second() > 0;
-        // Who is paused asks the disk again when it goes on.
-        let retrying = self.trouble.is_some() && self.state != TorrentState::Paused;
+        // Who rests asks the disk again when it goes on.
+        let retrying = self.trouble.is_some() && !self.is_resting();
         if !self.peers.is_empty() || retrying || rates_live {
             return Some(self.last_tick + TICK);
         }
@@ -270,6 +276,15 @@ impl Torrent {
 
     fn is_running(&self) -> bool {
         matches!(self.state, TorrentState::Downloading | TorrentState::Seeding | TorrentState::Troubled)
+    }
+
+    fn is_seeding(&self) -> bool {
+        self.state == TorrentState::Seeding
+    }
+
+    /// Whether it is silent although nothing is being done with its files, and may go on at any time.
+    fn is_resting(&self) -> bool {
+        matches!(self.state, TorrentState::Paused | TorrentState::Queued | TorrentState::Finished(_))
     }
 
     /// The disk refused: stop asking for pieces, go on uploading, try again later.
@@ -313,7 +328,7 @@ impl Torrent {
                 self.finish_when_complete(shared);
             }
             // Asked again when it goes on.
-            TorrentState::Paused | TorrentState::Moving => {}
+            TorrentState::Paused | TorrentState::Queued | TorrentState::Finished(_) | TorrentState::Moving => {}
             _ => self.trouble = None,
         }
     }
@@ -329,7 +344,8 @@ impl Torrent {
     }
 
     /// A picture of it.
-    pub(crate) fn view(&self) -> TorrentView {
+    pub(crate) fn view(&self, shared: &Shared) -> TorrentView {
+        let (seeded, seeding_since) = self.seeding_clock();
         let live = || self.peers.values().filter(|peer| peer.stage == Stage::Live);
         TorrentView {
             torrent: self.id,
@@ -365,6 +381,12 @@ impl Torrent {
             candidates: self.candidates.waiting() as u32,
             limits: self.limits(),
             trouble: self.trouble.as_ref().map(|(fault, _)| fault.clone()),
+            complete: self.finish_told && self.is_in_place(),
+            goals: self.seeding_goals(shared),
+            goals_waived: self.goals.is_waived(),
+            ratio_per_mille: self.ratio_per_mille(),
+            seeded_s: seeded.as_secs(),
+            seeding_since,
         }
     }
 

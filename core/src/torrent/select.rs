@@ -111,9 +111,14 @@ impl Torrent {
 
     /// More is wanted than is there, again: the torrent downloads again, also from those with whom there was nothing to trade.
     pub(super) fn reopen(&mut self, now: Instant, shared: &mut Shared) {
-        if self.finish_told && !self.is_in_place() {
-            self.finish_told = false;
-            self.checkpoints.reopened(now);
+        if !self.is_in_place() {
+            self.goals.reopened();
+            if core::mem::take(&mut self.finish_told) {
+                self.checkpoints.reopened(now);
+            }
+        }
+        // Where nothing more is wanted, too: what it needs a place for may be another now.
+        if self.check.is_over() {
             self.settle(now, shared);
         }
         // Also while the disk refuses, or the last sync is under way: who came then and had everything was sent away too.

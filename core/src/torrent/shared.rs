@@ -12,6 +12,7 @@ use crate::id::{ConnId, OpId, PeerId, PieceIndex, TorrentId};
 use crate::limiter::Lines;
 use crate::peer::{FIRST_CREDIT_BYTES, Peer, READ_GRANT_BYTES};
 use crate::priority::Own;
+use crate::queue::Queue;
 use crate::time::Instant;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
@@ -101,6 +102,8 @@ pub(crate) struct Shared {
     pub own: Own,
     /// How fast bytes may flow, and which torrents wait for a share.
     pub lines: Lines<TorrentId>,
+    /// Which torrents may be active.
+    pub queue: Queue,
     operations: BTreeMap<OpId, (TorrentId, Purpose)>,
     /// Operations that take blocks to the disk, and those that settle what was written.
     absorbing: u32,
@@ -120,6 +123,7 @@ impl Shared {
         lines.up.bucket.set_rate(Instant::ZERO, config.limits.up);
         let own = Own { ips: config.own_ips.clone(), port: config.listen_port };
         Shared {
+            queue: Queue::new(config.active),
             config,
             peer_id,
             pool,
@@ -205,6 +209,7 @@ impl Shared {
         self.pool.check_invariants();
         self.bans.check_invariants();
         self.external.check_invariants();
+        self.queue.check_invariants();
         let count = |is: fn(&Purpose) -> bool| self.operations.values().filter(|(_, purpose)| is(purpose)).count();
         let absorbing = count(|purpose| matches!(purpose, Purpose::Absorb { .. }));
         assert_eq!(self.absorbing as usize, absorbing, "writes under way equal a recount");

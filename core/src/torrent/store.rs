@@ -145,7 +145,7 @@ impl Torrent {
         self.pieces.set_have(piece);
         self.blame.piece_verified(now, piece, self.metainfo.digest_of(piece));
         self.read_evidence(shared, piece);
-        self.downloaded_any = true;
+        let is_first = !core::mem::replace(&mut self.downloaded_any, true);
         self.checkpoints.verified(now, u64::from(self.metainfo.layout.len_of(piece)));
         shared.notify(Notice::PieceVerified { torrent: self.id, piece });
         if self.state != TorrentState::Stopped {
@@ -153,6 +153,10 @@ impl Torrent {
             self.serve_readers(shared);
         }
         self.tell_have(now, shared, piece, was_wanted);
+        if is_first {
+            // From now on "everything" must be safe, too, before it asks for a place to seed.
+            self.settle(now, shared);
+        }
         self.finish_when_complete(shared);
     }
 
@@ -242,13 +246,14 @@ impl Torrent {
         }
         self.finish_told = true;
         self.checkpoints.completed(now, shared.unix_s(now), self.downloaded_any);
-        self.settle(now, shared);
         shared.notify(Notice::Complete { torrent: self.id, downloaded: self.downloaded_any });
         // Trackers count whole copies.
         if self.pieces.is_complete() && self.downloaded_any && !self.complete_announced {
             self.complete_announced = true;
             self.announce_completed(now, shared);
         }
+        self.judge_goals(now, shared);
+        self.settle(now, shared);
         self.close_useless(now, shared);
     }
 }

@@ -7,6 +7,7 @@ use crate::event::Hashed;
 use crate::id::{BLOCK_LEN, Digest, OpId, PieceIndex, ReaderId};
 use crate::layout::Layout;
 use crate::selection::Priority;
+use crate::view::Place;
 use crate::wire::BlockRequest;
 use alloc::string::String;
 use alloc::vec;
@@ -171,6 +172,8 @@ pub(crate) const BREACHES: &[Breach] = &[
     ("a torrent waits with its peers", |torrent, _| torrent.lines.up.turns.join(TAKER)),
     ("only who runs has peers", |torrent, _| torrent.state = TorrentState::Paused),
     ("the state follows from what was told", |torrent, _| torrent.state = TorrentState::Seeding),
+    ("it asks for the place that it needs", |torrent, shared| _ = shared.queue.ask(torrent.id, Some(Place::Seed))),
+    ("who has given enough has everything", |torrent, _| torrent.goals.set_reached()),
     ("errands under way equal a recount", |torrent, shared| {
         shared.submit(torrent.id, Purpose::Errand, Operation::Delete { torrent: torrent.id, files: true });
     }),

@@ -1,20 +1,21 @@
 //! The command line: what can be asked for, and the manual that `--help` prints.
 
 use super::selection::FileList;
-use super::values::{PortRange, peer, piece_length, speed, tracker_url};
+use super::values::{PortRange, minutes, peer, piece_length, ratio, speed, tracker_url};
 use super::{explain, tracker};
 use clap::builder::BoolValueParser;
 use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint};
-use sameseed_core::config::RateLimits;
+use sameseed_core::config::{ActiveLimits, RateLimits, SeedingGoals};
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 use tracing_subscriber::filter::LevelFilter;
 
 const EXIT_CODES: &str = "\
 Exit codes (of several torrents, the code of the first that failed):
-  0  done (with --seed: complete when it was ended)
+  0  done (with --seed: complete when it was ended, or seeded enough)
   1  something that is not foreseen
   2  usage: an unknown option or key, a torrent named twice, a port or address that cannot be used
   3  a torrent file cannot be read or makes no sense: then nothing begins
@@ -123,6 +124,18 @@ pub(crate) struct RunArgs {
     /// Go on seeding when a download is complete
     #[arg(long)]
     pub(crate) seed: bool,
+    /// Seed until so many times as much was sent as received, all runs together; 0 sets no goal
+    ///
+    /// What counts as received is at least the size of what was wanted, also when it was there already. With --seed-time,
+    /// whichever comes first ends it. Either of them goes on seeding as --seed does.
+    #[arg(long, value_name = "RATIO", value_parser = ratio)]
+    pub(crate) seed_ratio: Option<u32>,
+    /// Seed for so many minutes, all runs together; 0 does not seed
+    #[arg(long, value_name = "MINUTES", value_parser = minutes)]
+    pub(crate) seed_time: Option<Duration>,
+    /// Download so many torrents at a time, in the order in which they are named [default: all]
+    #[arg(short = 'j', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_concurrent_downloads: Option<u32>,
     /// TCP port for other peers, or a range to choose from; 0 is any free one [default: 6881-6889, else any]
     #[arg(long, value_name = "PORT[-PORT]")]
     pub(crate) listen_port: Option<PortRange>,
@@ -325,6 +338,22 @@ impl RunArgs {
         RateLimits { down: self.max_download_limit, up: self.max_upload_limit }
     }
 
+    /// Whether torrents are seeded when they are complete. A time of 0 is none at all.
+    pub(crate) fn seeds(&self) -> bool {
+        let wants = self.seed || self.seed_ratio.is_some() || self.seed_time.is_some();
+        wants && self.seed_time != Some(Duration::ZERO)
+    }
+
+    /// When seeding ends. A time of 0 ends a run without seeding; a ratio of 0 is none, as in aria2.
+    pub(crate) fn goals(&self) -> SeedingGoals {
+        SeedingGoals { ratio_per_mille: self.seed_ratio.filter(|ratio| *ratio > 0), time: self.seed_time }
+    }
+
+    /// How many torrents are active.
+    pub(crate) fn active_limits(&self) -> ActiveLimits {
+        ActiveLimits { downloads: self.max_concurrent_downloads, seeds: None }
+    }
+
     /// Limits of all torrents together.
     pub(crate) fn overall_limits(&self) -> RateLimits {
         RateLimits { down: self.max_overall_download_limit, up: self.max_overall_upload_limit }
@@ -393,10 +422,26 @@ mod tests {
     }
 
     #[test]
+    fn a_goal_means_seeding_and_no_time_means_none() {
+        let seeds = |args: &str| parse(args).unwrap().run.seeds();
+        assert!(
+            seeds("x --seed") && seeds("x --seed-ratio 1.5") && seeds("x --seed-ratio 0") && seeds("x --seed-time 9")
+        );
+        assert!(!seeds("x") && !seeds("x --seed --seed-time 0") && !seeds("x --seed-time 0 --seed-ratio 2"));
+        let run = parse("x -j 2 --seed-ratio 1.5 --seed-time 0.5").unwrap().run;
+        let goals = SeedingGoals { ratio_per_mille: Some(1500), time: Some(Duration::from_secs(30)) };
+        assert_eq!((run.goals(), run.active_limits().downloads), (goals, Some(2)));
+        assert_eq!(parse("x --seed-ratio 0.0").unwrap().run.goals(), SeedingGoals::default());
+    }
+
+    #[test]
     fn nonsense_is_refused() {
         for args in [
             "",
             "x.torrent --peer localhost",
+            "x.torrent --seed-ratio -1",
+            "x.torrent --seed-time soon",
+            "x.torrent --max-concurrent-downloads 0",
             "x.torrent --peer 127.0.0.1:0",
             "x.torrent --listen-port 70000",
             "x.torrent --listen-port 9-8",

@@ -16,7 +16,9 @@ use toml::de::{DeTable, DeValue};
 /// A config file is written by hand: what is longer is another file.
 const MAX_BYTES: u64 = 1 << 20;
 /// What values are called that may stand in the file as numbers.
-const NUMBERS: [&str; 3] = ["SECONDS", "SPEED", "PORT[-PORT]"];
+const NUMBERS: [&str; 6] = ["SECONDS", "SPEED", "PORT[-PORT]", "N", "RATIO", "MINUTES"];
+/// ... of them those that may have decimals.
+const DECIMALS: [&str; 2] = ["RATIO", "MINUTES"];
 
 /// The arguments of a download together with those of its config file, if there is one.
 pub(crate) fn complete(argv: &[OsString], given: RunArgs) -> Result<RunArgs, Failure> {
@@ -131,14 +133,17 @@ fn values(arg: &Arg, value: &DeValue<'_>) -> Result<Vec<String>, String> {
 }
 
 fn one(arg: &Arg, value: &DeValue<'_>) -> Result<String, String> {
-    let is_number =
-        arg.get_value_names().is_some_and(|names| names.iter().any(|name| NUMBERS.contains(&name.as_str())));
+    let takes = |kind: &[&str]| {
+        arg.get_value_names().is_some_and(|names| names.iter().any(|name| kind.contains(&name.as_str())))
+    };
+    let is_number = takes(&NUMBERS);
     match value {
         DeValue::Boolean(value) if is_switch(arg) => Ok(value.to_string()),
         DeValue::String(text) if !is_switch(arg) => Ok(text.to_string()),
         DeValue::Integer(number) if is_number => i128::from_str_radix(number.as_str(), number.radix())
             .map(|number| number.to_string())
             .map_err(|_| String::from("is a number beyond all bounds")),
+        DeValue::Float(number) if takes(&DECIMALS) => Ok(number.as_str().to_owned()),
         value => {
             let wanted = match (is_switch(arg), is_number, matches!(arg.get_action(), ArgAction::Append)) {
                 (true, _, _) => "true or false",
@@ -191,6 +196,8 @@ mod tests {
             "peer-timeout" | "stop-timeout" | "disk-timeout" => ("60", "1.5"),
             "max-download-limit" | "max-upload-limit" => ("\"500K\"", "true"),
             "max-overall-download-limit" | "max-overall-upload-limit" => ("1_000_000", "-1"),
+            "seed-ratio" | "seed-time" => ("1.5", "-1.5"),
+            "max-concurrent-downloads" => ("3", "0"),
             "log-level" => ("\"info\"", "\"loud\""),
             _ => panic!(
                 "--{key} is new: give it a sample here, or a place among those that are for the command line only"

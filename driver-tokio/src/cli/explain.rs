@@ -77,7 +77,7 @@ async fn ask(
             _ = &mut signal => break,
             () = &mut wait => break,
             notice = notices.next() => match notice? {
-                Notice::Complete { .. } if !args.run.seed => break,
+                Notice::Complete { .. } if !args.run.seeds() => break,
                 _ => {}
             },
         }

@@ -79,7 +79,7 @@ impl<'a> Run<'a> {
             }
             parts.insert(torrent, part);
         }
-        Ok(Run { session, teller, hooks, seed: args.seed, parts, failed: 0, first_failure: None })
+        Ok(Run { session, teller, hooks, seed: args.seeds(), parts, failed: 0, first_failure: None })
     }
 
     /// Follows them until all have ended or a signal comes.
@@ -126,6 +126,10 @@ impl<'a> Run<'a> {
                 if !self.seed {
                     self.end(torrent, Ok(Exit::Done)).await;
                 }
+            }
+            Notice::SeededEnough { goal, .. } => {
+                self.teller.seeded_enough(&part.which, *goal);
+                self.end(torrent, Ok(Exit::Done)).await;
             }
             Notice::Checked { .. } => part.patience.checked(),
             Notice::PieceVerified { .. } => part.patience.written(),
@@ -229,6 +233,7 @@ fn torrent_of(notice: &Notice) -> Option<TorrentId> {
         | Notice::PieceFailed { torrent, .. }
         | Notice::PiecesLost { torrent, .. }
         | Notice::Complete { torrent, .. }
+        | Notice::SeededEnough { torrent, .. }
         | Notice::PeerConnected { torrent, .. }
         | Notice::PeerGone { torrent, .. }
         | Notice::Banned { torrent, .. }

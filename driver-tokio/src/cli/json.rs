@@ -7,6 +7,7 @@
 use super::progress;
 use super::text::clean;
 use sameseed_core::action::Notice;
+use sameseed_core::config::Goal;
 use sameseed_core::id::PeerId;
 use sameseed_core::metainfo::Metainfo;
 use sameseed_core::view::{TorrentState, TorrentView};
@@ -28,7 +29,7 @@ pub(crate) enum Line {
     },
     /// Where the torrent stands; once a second.
     Status {
-        /// `checking`, `downloading`, `seeding`, `troubled`, `paused`, `moving` or `stopped`.
+        /// `checking`, `downloading`, `seeding`, `troubled`, `paused`, `queued`, `finished`, `moving` or `stopped`.
         state: &'static str,
         pieces: u32,
         have_pieces: u32,
@@ -59,6 +60,8 @@ pub(crate) enum Line {
         total_downloaded_bytes: u64,
         /// Uploaded, in this session and those before.
         total_uploaded_bytes: u64,
+        /// Of that, thousandths of what was verified or is wanted, whichever is more.
+        ratio_per_mille: u64,
         down_rate: u64,
         up_rate: u64,
         peers: u32,
@@ -83,6 +86,11 @@ pub(crate) enum Line {
     Complete {
         /// False when the check found everything.
         downloaded: bool,
+    },
+    /// A seeding goal is reached; nothing more is given.
+    SeededEnough {
+        /// `ratio` or `time`.
+        goal: &'static str,
     },
     /// A peer shook hands.
     PeerConnected {
@@ -208,6 +216,7 @@ impl From<&TorrentView> for Line {
             uploaded_bytes: view.uploaded_bytes,
             total_downloaded_bytes: view.total_downloaded_bytes,
             total_uploaded_bytes: view.total_uploaded_bytes,
+            ratio_per_mille: view.ratio_per_mille,
             down_rate: view.down_rate,
             up_rate: view.up_rate,
             peers: view.peers,
@@ -231,6 +240,8 @@ impl From<&Notice> for Line {
                 Line::PiecesLost { pieces: pieces.iter().map(|piece| piece.0).collect() }
             }
             Notice::Complete { downloaded, .. } => Line::Complete { downloaded: *downloaded },
+            Notice::SeededEnough { goal: Goal::Ratio, .. } => Line::SeededEnough { goal: "ratio" },
+            Notice::SeededEnough { goal: Goal::Time, .. } => Line::SeededEnough { goal: "time" },
             Notice::PeerConnected { conn, addr, peer_id, .. } => {
                 Line::PeerConnected { conn: conn.to_string(), addr: *addr, peer_id: escaped(peer_id) }
             }
@@ -291,6 +302,8 @@ fn state(state: TorrentState) -> &'static str {
         TorrentState::Seeding => "seeding",
         TorrentState::Troubled => "troubled",
         TorrentState::Paused => "paused",
+        TorrentState::Queued => "queued",
+        TorrentState::Finished(_) => "finished",
         TorrentState::Moving => "moving",
         TorrentState::Stopped => "stopped",
     }
@@ -320,6 +333,7 @@ mod tests {
             Notice::PieceFailed { torrent, piece: PieceIndex(7) },
             Notice::PiecesLost { torrent, pieces: vec![PieceIndex(7), PieceIndex(9)] },
             Notice::Complete { torrent, downloaded: true },
+            Notice::SeededEnough { torrent, goal: Goal::Ratio },
             Notice::PeerConnected {
                 torrent,
                 conn: ConnId::dialed(1),
@@ -377,12 +391,13 @@ mod tests {
         assert!(lines.iter().all(|line| !line.contains('\n') && line.starts_with(r#"{"event":""#)));
         insta::assert_snapshot!(lines.join("\n"), @r##"
         {"event":"started","total_bytes":10,"pieces":1,"files":1,"dir":".","listen_port":6881,"info_hash":"abababababababababababababababababababab","name":"x"}
-        {"event":"status","state":"downloading","pieces":3136,"have_pieces":1568,"wanted_pieces":3136,"checked_pieces":3136,"hashed_pieces":12,"total_bytes":822083584,"have_bytes":411041792,"wanted_bytes":822083584,"left_bytes":411041792,"downloaded_bytes":400000000,"wasted_bytes":16384,"verified_bytes":399900000,"undecided_bytes":83616,"duplicate_bytes":16384,"unrequested_bytes":0,"late_bytes":0,"corrupt_bytes":0,"lost_bytes":0,"uploaded_bytes":0,"total_downloaded_bytes":300000000,"total_uploaded_bytes":0,"down_rate":5500000,"up_rate":0,"peers":12,"seeds":3,"swarm_complete":11,"swarm_incomplete":19,"swarm_downloaded":null,"candidates":40,"eta_s":75,"info_hash":"abababababababababababababababababababab","name":"x"}
+        {"event":"status","state":"downloading","pieces":3136,"have_pieces":1568,"wanted_pieces":3136,"checked_pieces":3136,"hashed_pieces":12,"total_bytes":822083584,"have_bytes":411041792,"wanted_bytes":822083584,"left_bytes":411041792,"downloaded_bytes":400000000,"wasted_bytes":16384,"verified_bytes":399900000,"undecided_bytes":83616,"duplicate_bytes":16384,"unrequested_bytes":0,"late_bytes":0,"corrupt_bytes":0,"lost_bytes":0,"uploaded_bytes":0,"total_downloaded_bytes":300000000,"total_uploaded_bytes":0,"ratio_per_mille":0,"down_rate":5500000,"up_rate":0,"peers":12,"seeds":3,"swarm_complete":11,"swarm_incomplete":19,"swarm_downloaded":null,"candidates":40,"eta_s":75,"info_hash":"abababababababababababababababababababab","name":"x"}
         {"event":"checked","have_pieces":3,"info_hash":"abababababababababababababababababababab","name":"x"}
         {"event":"piece_verified","piece":7,"info_hash":"abababababababababababababababababababab","name":"x"}
         {"event":"piece_failed","piece":7,"info_hash":"abababababababababababababababababababab","name":"x"}
         {"event":"pieces_lost","pieces":[7,9],"info_hash":"abababababababababababababababababababab","name":"x"}
         {"event":"complete","downloaded":true,"info_hash":"abababababababababababababababababababab","name":"x"}
+        {"event":"seeded_enough","goal":"ratio","info_hash":"abababababababababababababababababababab","name":"x"}
         {"event":"peer_connected","conn":"out1","addr":"127.0.0.1:6881","peer_id":"-SM0001-\\x00\\\"\\n\\xff........","info_hash":"abababababababababababababababababababab","name":"x"}
         {"event":"peer_gone","conn":"out1","reason":"nothing heard for too long","info_hash":"abababababababababababababababababababab","name":"x"}
         {"event":"peer_gone","conn":"in2","reason":null,"info_hash":"abababababababababababababababababababab","name":"x"}

@@ -136,6 +136,8 @@ fn facts(view: &TorrentView, pieces: bool) -> String {
         TorrentState::Seeding => String::from("seeding"),
         TorrentState::Troubled => format!("{progress}, waiting for the disk"),
         TorrentState::Paused => format!("{progress}, paused"),
+        TorrentState::Queued => format!("{progress}, waiting for its turn"),
+        TorrentState::Finished(_) => String::from("seeded enough"),
         TorrentState::Moving => format!("{progress}, moving its files"),
         TorrentState::Stopped => format!("{progress}, stopping"),
     };
@@ -149,7 +151,7 @@ fn facts(view: &TorrentView, pieces: bool) -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use sameseed_core::config::RateLimits;
+    use sameseed_core::config::{Goal, RateLimits, SeedingGoals};
     use sameseed_core::id::{InfoHash, TorrentId};
     use sameseed_core::ledger::Ledger;
     use sameseed_core::tracker::Swarm;
@@ -190,6 +192,12 @@ pub(crate) mod tests {
             candidates: 40,
             limits: RateLimits::default(),
             trouble: None,
+            complete: false,
+            goals: SeedingGoals::default(),
+            goals_waived: false,
+            ratio_per_mille: 0,
+            seeded_s: 0,
+            seeding_since: None,
         }
     }
 
@@ -201,6 +209,7 @@ pub(crate) mod tests {
         lines.push(line(&TorrentView { peers: 1, uploaded_bytes: 9, up_rate: 2048, ..view.clone() }, None));
         lines.push(line(&TorrentView { down_rate: 0, peers: 0, ..view.clone() }, None));
         let all = [TorrentState::Checking, TorrentState::Seeding, TorrentState::Troubled, TorrentState::Stopped];
+        let all = all.into_iter().chain([TorrentState::Queued, TorrentState::Finished(Goal::Ratio)]);
         lines.extend(all.map(|state| line(&TorrentView { state, ..view.clone() }, None)));
         insta::assert_snapshot!(lines.join("\n"), @r##"
         debian-13.2.0-amd64-netinst.iso: 50.0% (1568/3136 pieces), 5.2 MiB/s down, ETA 1m15s, 12 peers
@@ -210,6 +219,8 @@ pub(crate) mod tests {
         debian-13.2.0-amd64-netinst.iso: seeding, 12 peers, 0 B/s up
         debian-13.2.0-amd64-netinst.iso: 50.0% (1568/3136 pieces), waiting for the disk, 12 peers
         debian-13.2.0-amd64-netinst.iso: 50.0% (1568/3136 pieces), stopping, 12 peers
+        debian-13.2.0-amd64-netinst.iso: 50.0% (1568/3136 pieces), waiting for its turn, 12 peers
+        debian-13.2.0-amd64-netinst.iso: seeded enough, 12 peers
         "##);
     }
 

@@ -90,6 +90,8 @@ pub(super) async fn start(args: &RunArgs) -> Result<Session, Failure> {
         config.resume_dir = resume_dir(args);
         config.engine.shutdown_timeout = SHUTDOWN_TIMEOUT;
         config.engine.limits = args.overall_limits();
+        config.engine.active = args.active_limits();
+        config.engine.goals = args.goals();
         config.engine.check_parallelism = 2 * std::thread::available_parallelism().map_or(1, NonZero::get);
         let disk = FileDisk::new()
             .map_err(|error| Failure::new(Exit::Other, format!("cannot start threads: {}", system_words(&error))))?;

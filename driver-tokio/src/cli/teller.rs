@@ -8,6 +8,7 @@ use super::progress::Tally;
 use super::{explain, info, output, progress, text};
 use driver_tokio::Explained;
 use sameseed_core::action::Notice;
+use sameseed_core::config::{Goal, SeedingGoals};
 use sameseed_core::fault::DiskFault;
 use sameseed_core::id::TorrentId;
 use sameseed_core::metainfo::Metainfo;
@@ -25,7 +26,8 @@ const DRAW_ROWS: usize = 40;
 #[derive(Debug)]
 pub(crate) struct Teller {
     json: bool,
-    seed: bool,
+    /// What is said of the time after a download.
+    next: &'static str,
     selected: bool,
     dir: String,
     lines: Redrawn,
@@ -37,7 +39,11 @@ impl Teller {
     pub(crate) fn new(args: &RunArgs) -> Self {
         Teller {
             json: args.json,
-            seed: args.seed,
+            next: match (args.seeds(), args.goals() == SeedingGoals::default()) {
+                (false, _) => "",
+                (true, true) => "; seeding until Ctrl-C",
+                (true, false) => "; seeding until it is enough, or Ctrl-C",
+            },
             selected: args.select_file.is_some(),
             dir: text::clean(&args.dir.display().to_string()),
             lines: Redrawn::new(Stream::Stdout),
@@ -141,9 +147,20 @@ impl Teller {
         if !self.json {
             let how = if downloaded { "complete" } else { "complete, it was all there" };
             let selected = if self.selected { " (selected files)" } else { "" };
-            let next = if self.seed { "; seeding until Ctrl-C" } else { "" };
             self.lines.clear();
-            output::line(&format!("{}{selected}: {how}, in {}{next}", which.name, self.dir));
+            output::line(&format!("{}{selected}: {how}, in {}{}", which.name, self.dir, self.next));
+        }
+    }
+
+    /// A torrent has reached a seeding goal.
+    pub(crate) fn seeded_enough(&mut self, which: &Which, goal: Goal) {
+        if !self.json {
+            self.lines.clear();
+            let why = match goal {
+                Goal::Ratio => "as much was given as --seed-ratio says",
+                Goal::Time => "the time of --seed-time is over",
+            };
+            output::line(&format!("{}: seeded enough: {why}", which.name));
         }
     }
 

@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// Ports to try, first to last, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +23,27 @@ pub(crate) fn speed(text: &str) -> Result<u64, String> {
     number
         .and_then(|number| number.checked_mul(unit))
         .ok_or_else(|| String::from("a speed is a number, perhaps with K or M: 500K"))
+}
+
+/// What was sent to what was received, in thousandths.
+pub(crate) fn ratio(text: &str) -> Result<u32, String> {
+    thousandths(text).ok_or_else(|| String::from("a ratio is a number, perhaps with up to three decimals: 1.5"))
+}
+
+/// Minutes, as aria2 reads them.
+pub(crate) fn minutes(text: &str) -> Result<Duration, String> {
+    let milli = thousandths(text).ok_or_else(|| String::from("a time is a number of minutes: 90, or 0.5"))?;
+    Ok(Duration::from_millis(60 * u64::from(milli)))
+}
+
+fn thousandths(text: &str) -> Option<u32> {
+    let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_digit());
+    if !is_number(whole) || !is_number(part) || part.len() > 3 {
+        return None;
+    }
+    let part: u32 = format!("{part:0<3}").parse().ok()?;
+    whole.parse::<u32>().ok()?.checked_mul(1000)?.checked_add(part)
 }
 
 impl FromStr for PortRange {
@@ -89,6 +111,11 @@ mod tests {
         assert_eq!(piece_length("256K"), Ok(256 << 10));
         assert_eq!(piece_length("4MiB"), Ok(4 << 20));
         assert_eq!([speed("0"), speed("5000"), speed("5K"), speed("2m")], [Ok(0), Ok(5000), Ok(5 << 10), Ok(2 << 20)]);
+        assert_eq!([ratio("0"), ratio("2"), ratio("1.5"), ratio("0.125")], [Ok(0), Ok(2000), Ok(1500), Ok(125)]);
+        assert_eq!([minutes("90"), minutes("0.5")].map(|time| time.unwrap().as_secs()), [5400, 30]);
+        for bad in ["", ".5", "1.", "-1", "+1", "1e3", "inf", "1,5", "1.2345", "4294968", "99999999999", "1.+1"] {
+            assert!(ratio(bad).is_err() && minutes(bad).is_err(), "{bad}");
+        }
         assert_eq!("0".parse(), Ok(PortRange { first: 0, last: 0 }));
         assert_eq!("6881-6889".parse(), Ok(PortRange { first: 6881, last: 6889 }));
     }

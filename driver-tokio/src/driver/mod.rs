@@ -437,6 +437,7 @@ impl Adding {
             force_check: options.force_check,
             priorities: options.priorities,
             sequential: options.sequential,
+            goals: options.goals,
         })));
         if added.is_err() {
             shared.disk.forget(torrent);

@@ -12,7 +12,7 @@ use sameseed_core::engine::TimerKind;
 use sameseed_core::fault::{DiskFault, DiskFaultKind};
 use sameseed_core::id::{ConnId, FileIndex, OpId, PieceIndex};
 use sameseed_core::selection::Priority;
-use sameseed_core::view::{PeerView, TorrentView, View};
+use sameseed_core::view::{PeerView, QueueView, TorrentView, View};
 use std::collections::VecDeque;
 use std::io;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -94,6 +94,7 @@ impl Machine for Script {
             banned: 0,
             external_ips: Vec::new(),
             limits: RateLimits::default(),
+            queue: QueueView::default(),
         }
     }
     fn peers(&self, _: TorrentId) -> Vec<PeerView> {

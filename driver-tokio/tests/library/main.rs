@@ -1,4 +1,4 @@
-//! The library as a program uses it, over real sockets on loopback: handles, events, filters, storages, readers, and the examples.
+//! The library as a program uses it, over real sockets on loopback: handles, events, the queue, filters, storages, readers, and the examples.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -6,5 +6,6 @@ mod bench;
 mod examples;
 mod filters;
 mod handles;
+mod queue;
 mod readers;
 mod storages;

@@ -171,6 +171,7 @@ impl Host {
             force_check: std::mem::take(&mut self.force_check),
             priorities: self.skips.iter().map(|file| (FileIndex(*file), Priority::Skip)).collect(),
             sequential: false,
+            goals: None,
         };
         // Its resume data may be another than at the crash.
         self.disk.forget_what_shows();

@@ -271,6 +271,7 @@ impl World {
             force_check: false,
             priorities: self.priorities.clone(),
             sequential: false,
+            goals: None,
         }
     }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod breaches;
 mod downloads;
+mod goals;
 mod harness;
 mod hostile;
 mod laws;
@@ -12,6 +13,7 @@ mod limits;
 mod links;
 mod losses;
 mod parts;
+mod queue;
 mod readers;
 mod resume;
 mod selections;

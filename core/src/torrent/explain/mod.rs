@@ -16,7 +16,7 @@ use crate::id::PieceIndex;
 use crate::peer::{Peer, Stage};
 use crate::pieces::OpenPiece;
 use crate::time::{Duration, Instant};
-use crate::view::TorrentState;
+use crate::view::{Place, TorrentState};
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -89,6 +89,8 @@ impl Torrent {
             TorrentState::Stopped => vec![Cause::OnlyChecked],
             TorrentState::Moving => vec![Cause::Moving],
             TorrentState::Paused => vec![Cause::Paused],
+            TorrentState::Queued => vec![self.queued(shared)],
+            TorrentState::Finished(goal) => vec![Cause::SeededEnough { goal }],
             TorrentState::Checking => vec![self.disk_trouble(now).unwrap_or_else(|| self.checking())],
             TorrentState::Seeding => vec![self.complete()],
             TorrentState::Troubled => self.disk_trouble(now).into_iter().collect(),
@@ -102,6 +104,12 @@ impl Torrent {
     fn disk_trouble(&self, now: Instant) -> Option<Cause> {
         let (fault, at) = self.trouble.as_ref()?;
         Some(Cause::DiskRefuses { fault: fault.clone(), retry_in: at.since(now) })
+    }
+
+    fn queued(&self, shared: &Shared) -> Cause {
+        // Who is queued asks for a place of which there are so many.
+        let (place, ahead, limit) = shared.queue.ahead(self.id).unwrap_or((Place::Download, 0, 0));
+        Cause::Queued { place, ahead, limit }
     }
 
     fn checking(&self) -> Cause {
