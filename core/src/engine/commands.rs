@@ -105,8 +105,10 @@ impl Engine {
         let gone = self.leaving.iter().filter_map(|id| Some((*id, self.torrents.get(id)?.is_removed(&self.shared)?)));
         for (id, fault) in gone.collect::<Vec<_>>() {
             self.leaving.remove(&id);
-            self.torrents.remove(&id);
-            self.by_hash.retain(|_, other| *other != id);
+            if let Some(torrent) = self.torrents.remove(&id) {
+                self.by_hash.remove(&torrent.info_hash());
+            }
+            self.shared.starved.remove(&id);
             self.shared.lines.down.turns.leave(id);
             self.shared.lines.up.turns.leave(id);
             self.shared.queue.remove(id);

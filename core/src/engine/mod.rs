@@ -23,6 +23,7 @@ use crate::view::{PeerView, TrackerView, View};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
+use core::ops::Bound;
 use incoming::Incoming;
 
 /// What the engine is waiting for.
@@ -234,6 +235,8 @@ impl Engine {
         assert!(self.timers.keys().all(alive), "a timer belongs to something alive");
         let leaves = |id: &TorrentId| self.torrents.get(id).is_some_and(Torrent::is_leaving);
         assert!(self.leaving.iter().all(leaves), "who is awaited to be gone leaves");
+        let is_there = |id| self.torrents.contains_key(id);
+        assert!(self.shared.starved.iter().all(is_there), "who waits for a buffer is there");
         assert_eq!(self.by_hash.len(), self.torrents.len(), "each torrent is found by its info-hash");
     }
 
@@ -311,13 +314,15 @@ impl Engine {
     /// Torrents that could not ask for want of a buffer ask as soon as one is free. When none is left and none will come home by
     /// itself, blocks that wait for their neighbours go to the disk as they are.
     fn feed_the_starved(&mut self, now: Instant) {
-        for torrent in self.torrents.values_mut().filter(|torrent| torrent.is_starved()) {
-            if self.shared.pool.free() > 0 {
+        let mut next = self.shared.starved.first().copied();
+        while let Some(id) = next.filter(|_| self.shared.pool.free() > 0) {
+            if let Some(torrent) = self.torrents.get_mut(&id) {
                 torrent.fill_all_requests(now, &mut self.shared);
             }
+            next = self.shared.starved.range((Bound::Excluded(id), Bound::Unbounded)).next().copied();
         }
-        let starved = self.torrents.values().any(Torrent::is_starved);
-        if starved && self.shared.pool.free() == 0 && !self.shared.is_absorbing() {
+        let (is_empty, holds_blocks) = (self.shared.pool.free() == 0, self.shared.pool.out() > 0);
+        if !self.shared.starved.is_empty() && is_empty && holds_blocks && !self.shared.is_absorbing() {
             self.torrents.values_mut().for_each(|torrent| torrent.store_all(&mut self.shared, true));
         }
     }

@@ -383,7 +383,7 @@ impl Torrent {
     /// Nothing goes over the network any more. What is here is brought to the disk, so that no buffer is kept from others; unless all is to be lost.
     fn fall_silent(&mut self, now: Instant, shared: &mut Shared) {
         self.close_all(now, shared, self.why_silent());
-        self.starved = false;
+        shared.starved.remove(&self.id);
         self.blame.stop();
         self.checkpoints.stop_clocks(now);
         if self.is_resting() || self.state == TorrentState::Moving {

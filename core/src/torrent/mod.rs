@@ -42,7 +42,7 @@ use crate::candidates::{Candidates, Source};
 use crate::choker::FIRST_SLOTS;
 use crate::event::{AddTorrent, Outcome};
 use crate::fault::DiskFault;
-use crate::id::{ConnId, FileIndex, TorrentId};
+use crate::id::{ConnId, FileIndex, InfoHash, TorrentId};
 use crate::ledger::Ledger;
 use crate::limiter::Lines;
 use crate::metainfo::Metainfo;
@@ -91,8 +91,6 @@ pub(crate) struct Torrent {
     trouble: Option<(DiskFault, Instant)>,
     /// Peers that may be asked for blocks.
     sources: usize,
-    /// A request could not be made because the pool was empty.
-    starved: bool,
     /// Something was fetched in this session.
     downloaded_any: bool,
     /// The application knows that everything wanted is there.
@@ -172,7 +170,6 @@ impl Torrent {
             metainfo,
             trouble: None,
             sources: 0,
-            starved: false,
             downloaded_any: false,
             finish_told: false,
             complete_announced: false,
@@ -254,6 +251,11 @@ impl Torrent {
         self.checkpoint_when_due(now, shared);
         self.fill_dials(now, shared);
         self.fill_all_requests(now, shared);
+    }
+
+    /// What it is called on the network.
+    pub(crate) fn info_hash(&self) -> InfoHash {
+        self.metainfo.info_hash
     }
 
     /// When [`Torrent::handle_tick`] is due.

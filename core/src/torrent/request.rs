@@ -30,7 +30,7 @@ impl Torrent {
         if self.state != TorrentState::Downloading || self.pieces.is_finished() {
             return;
         }
-        self.starved = false;
+        shared.starved.remove(&self.id);
         self.open_failed_pieces(now);
         // Who keeps us waiting comes last: else a block that was just taken back would go there again.
         let mut conns: Vec<(bool, ConnId)> = self.peers.values().map(|p| (p.pipeline.is_snubbed(), p.conn)).collect();
@@ -43,11 +43,6 @@ impl Torrent {
     /// Something changed in who may be asked.
     pub(super) fn recount_sources(&mut self) {
         self.sources = self.peers.values().filter(|peer| may_ask(peer)).count();
-    }
-
-    /// Whether a request failed for want of a buffer.
-    pub(crate) fn is_starved(&self) -> bool {
-        self.starved
     }
 
     /// Asks one peer for as much as it may be asked for.
@@ -64,7 +59,7 @@ impl Torrent {
                 break;
             }
             if !shared.pool.reserve() {
-                self.starved = true;
+                shared.starved.insert(self.id);
                 break;
             }
             let Some((piece, block)) = self.pick_block(now, conn) else {

@@ -14,7 +14,7 @@ use crate::peer::{FIRST_CREDIT_BYTES, Peer, READ_GRANT_BYTES};
 use crate::priority::Own;
 use crate::queue::Queue;
 use crate::time::Instant;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
@@ -104,6 +104,8 @@ pub(crate) struct Shared {
     pub lines: Lines<TorrentId>,
     /// Which torrents may be active.
     pub queue: Queue,
+    /// Torrents that could not make a request because the pool was empty.
+    pub starved: BTreeSet<TorrentId>,
     operations: BTreeMap<OpId, (TorrentId, Purpose)>,
     /// Operations that take blocks to the disk, and those that settle what was written.
     absorbing: u32,
@@ -137,6 +139,7 @@ impl Shared {
             external: External::default(),
             own,
             lines,
+            starved: BTreeSet::new(),
             operations: BTreeMap::new(),
             absorbing: 0,
             settling: 0,
