@@ -142,6 +142,11 @@ impl Queue {
         self.changed.remove(&id);
     }
 
+    /// How many torrents stand in it.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Whether it has the place that it asks for.
     pub(crate) fn has_place(&self, id: TorrentId) -> bool {
         let Some(Entry { rank, asks: Some(asks) }) = self.entries.get(&id) else { return false };

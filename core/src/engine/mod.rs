@@ -237,6 +237,7 @@ impl Engine {
         assert!(self.leaving.iter().all(leaves), "who is awaited to be gone leaves");
         let is_there = |id| self.torrents.contains_key(id);
         assert!(self.shared.starved.iter().all(is_there), "who waits for a buffer is there");
+        assert_eq!(self.shared.queue.len(), self.torrents.len(), "each torrent stands in the queue, and nobody else");
         assert_eq!(self.by_hash.len(), self.torrents.len(), "each torrent is found by its info-hash");
     }
 

@@ -21,6 +21,8 @@ pub(super) struct Goals {
     own: Option<SeedingGoals>,
     waived: bool,
     reached: Option<Goal>,
+    /// The application knows of it.
+    told: bool,
 }
 
 impl Goals {
@@ -35,12 +37,17 @@ impl Goals {
 
     /// Something is missing again.
     pub(super) fn reopened(&mut self) {
-        self.reached = None;
+        (self.reached, self.told) = (None, false);
+    }
+
+    /// Whether the application has yet to be told what was reached; it is told once, however often the torrent is paused or moved afterwards.
+    pub(super) fn tell(&mut self) -> bool {
+        self.reached.is_some() && !core::mem::replace(&mut self.told, true)
     }
 
     /// It seeds on, whatever was reached.
     pub(super) fn waive(&mut self) {
-        (self.reached, self.waived) = (None, true);
+        (self.reached, self.told, self.waived) = (None, false, true);
     }
 
     pub(super) fn is_waived(&self) -> bool {
@@ -66,8 +73,10 @@ impl Torrent {
 
     /// Changes its own goals; `None`: those of all, which may have changed.
     pub(crate) fn set_goals(&mut self, now: Instant, shared: &mut Shared, own: Option<SeedingGoals>) {
-        self.goals = Goals::new(own);
+        let before = core::mem::replace(&mut self.goals, Goals::new(own));
         self.judge_goals(now, shared);
+        // Other goals that are reached, too, are no news.
+        self.goals.told = before.told && self.goals.reached == before.reached;
         self.settle(now, shared);
     }
 

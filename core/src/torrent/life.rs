@@ -367,7 +367,9 @@ impl Torrent {
             TorrentState::Queued if self.has_all() && self.is_in_place() => self.completed(now, shared),
             TorrentState::Finished(goal) if self.state != was => {
                 self.completed(now, shared);
-                shared.notify(Notice::SeededEnough { torrent: self.id, goal });
+                if self.goals.tell() {
+                    shared.notify(Notice::SeededEnough { torrent: self.id, goal });
+                }
             }
             _ => {}
         }

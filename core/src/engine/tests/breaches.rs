@@ -101,6 +101,9 @@ fn each_law_of_the_engine_is_seen_to_be_broken() {
             ("only a shutdown has a deadline", |world| set(world, TimerKind::Shutdown, Some(Instant::from_secs(99)))),
             ("who is awaited to be gone leaves", |world| _ = world.engine.leaving.insert(TORRENT)),
             ("who waits for a buffer is there", |world| _ = shared(world).starved.insert(TorrentId(9))),
+            ("each torrent stands in the queue, and nobody else", |world| {
+                shared(world).queue.ask(TorrentId(9), None);
+            }),
             ("each torrent is found by its info-hash", |world| world.engine.by_hash.clear()),
             ("a timer belongs to something alive", |world| {
                 set(world, TimerKind::Torrent(TorrentId(9)), Some(Instant::from_secs(99)));

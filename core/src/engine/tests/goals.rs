@@ -3,7 +3,7 @@
 use super::config;
 use super::harness::{TORRENT, World};
 use crate::action::{CloseReason, Notice, Operation};
-use crate::config::{Config, Goal, SeedingGoals};
+use crate::config::{ActiveLimits, Config, Goal, SeedingGoals};
 use crate::event::{Command, Event};
 use crate::explain::Cause;
 use crate::id::{BLOCK_LEN, ConnId, FileIndex};
@@ -11,6 +11,7 @@ use crate::resume::ResumeData;
 use crate::selection::Priority;
 use crate::time::Duration;
 use crate::view::TorrentState::{self, *};
+use crate::view::{LineView, Place};
 use crate::wire::{BlockRequest, Message};
 use alloc::string::String;
 use alloc::vec;
@@ -156,6 +157,67 @@ fn a_resume_of_this_torrent_waives_the_goal_until_goals_change_and_one_of_all_do
     assert_eq!((state(&world), world.engine.poll_timeout()), (Seeding, None));
     set(&mut world, Some(time(HOUR * 6)));
     assert_eq!((state(&world), world.torrent().goals_waived), (Finished(Goal::Time), false), "six hours are over");
+}
+
+#[test]
+fn a_goal_that_is_reached_is_told_once_however_often_it_is_paused_moved_or_told_again() {
+    let mut world = World::new(4, PIECE, true, with(time(HOUR)));
+    world.pass(HOUR);
+    for _ in 0..3 {
+        tell(&mut world, Command::Pause { torrent: Some(TORRENT) });
+        tell(&mut world, Command::Resume { torrent: Some(TORRENT) });
+        set(&mut world, Some(time(HOUR / 2)));
+        world.run_disk();
+    }
+    assert_eq!((state(&world), told(&world)), (Finished(Goal::Time), vec![Goal::Time]));
+    tell(&mut world, Command::Resume { torrent: Some(TORRENT) });
+    set(&mut world, Some(time(HOUR * 2)));
+    world.pass(HOUR);
+    assert_eq!((state(&world), told(&world)), (Finished(Goal::Time), vec![Goal::Time; 2]), "reached anew");
+}
+
+#[test]
+fn who_received_more_than_is_wanted_now_owes_what_it_received() {
+    let lens = [u64::from(PIECE), u64::from(PIECE)];
+    let mut world = World::of_files_with(&lens, PIECE, &[], with(ratio(1000)));
+    let peer = world.seed(1, true);
+    world.say(peer, &Message::Unchoke);
+    world.serve(peer, 4);
+    world.select(&[(1, Priority::Skip)]);
+    take(&mut world, 2, 2);
+    world.pass(Duration::from_secs(1));
+    assert_eq!((state(&world), world.torrent().ratio_per_mille), (Seeding, 500), "half of what came");
+    take(&mut world, 3, 2);
+    world.pass(Duration::from_secs(1));
+    assert_eq!(state(&world), Finished(Goal::Ratio));
+}
+
+#[test]
+fn what_it_needs_a_place_for_follows_from_what_is_selected() {
+    let active = ActiveLimits { downloads: Some(1), seeds: Some(0) };
+    let lens = [u64::from(PIECE), u64::from(PIECE)];
+    let mut world = World::of_files_with(&lens, PIECE, &[(1, Priority::Skip)], Config { active, ..config() });
+    let (one, none) = (LineView { active: 1, waiting: 0 }, LineView::default());
+    let lines = |world: &World| {
+        let queue = world.engine.view().queue;
+        (queue.downloads, queue.seeds)
+    };
+    assert_eq!((state(&world), lines(&world)), (Downloading, (one, none)));
+    let peer = world.seed(1, true);
+    world.say(peer, &Message::Unchoke);
+    world.serve(peer, 2);
+    let waits = LineView { active: 0, waiting: 1 };
+    assert_eq!((state(&world), lines(&world)), (Queued, (none, waits)), "its place to download is given back");
+    let why = world.engine.explain_torrent(world.now, TORRENT).unwrap();
+    assert_eq!(why.down, [Cause::Queued { place: Place::Seed, ahead: 0, limit: 0 }]);
+    world.select(&[(1, Priority::Normal)]);
+    assert_eq!((state(&world), lines(&world)), (Downloading, (one, none)));
+    world.select(&[(1, Priority::Skip)]);
+    world.run_disk();
+    assert_eq!((state(&world), lines(&world)), (Queued, (none, waits)));
+    tell(&mut world, Command::Remove { torrent: TORRENT, delete_data: false });
+    world.run_disk();
+    assert_eq!(lines(&world), (none, none));
 }
 
 #[test]

@@ -237,6 +237,37 @@ fn who_is_paused_or_checked_or_has_seeded_enough_holds_no_place() {
 }
 
 #[test]
+fn who_lost_pieces_asks_for_a_place_to_download_again_and_gives_its_place_to_seed_back() {
+    let mut crowd = Crowd::of(limited(1, 1), 3, &[0, 2]);
+    assert_eq!(crowd.states(), [Seeding, Downloading, Queued]);
+    crowd.whole.remove(&id(0));
+    crowd.tell(Command::Recheck { torrent: id(0) });
+    assert_eq!(crowd.states(), [Checking, Downloading, Seeding]);
+    crowd.run_disk();
+    assert_eq!(crowd.states(), [Downloading, Queued, Seeding], "it comes first");
+    let queue = crowd.engine.view().queue;
+    assert_eq!(
+        (queue.downloads, queue.seeds),
+        (LineView { active: 1, waiting: 1 }, LineView { active: 1, waiting: 0 })
+    );
+}
+
+#[test]
+fn who_is_paused_in_the_queue_loses_nothing_but_its_place() {
+    let mut crowd = Crowd::of(limited(1, 0), 3, &[]);
+    let line = |crowd: &Crowd| crowd.engine.view().queue.downloads;
+    for torrent in [id(0), id(1)] {
+        crowd.tell(Command::Pause { torrent: Some(torrent) });
+    }
+    crowd.run_disk();
+    assert_eq!((crowd.states(), line(&crowd)), (vec![Paused, Paused, Downloading], LineView { active: 1, waiting: 0 }));
+    crowd.tell(Command::Resume { torrent: Some(id(1)) });
+    assert_eq!((crowd.states(), line(&crowd)), (vec![Paused, Downloading, Queued], LineView { active: 1, waiting: 1 }));
+    crowd.tell(Command::Resume { torrent: Some(id(0)) });
+    assert_eq!((crowd.states(), line(&crowd)), (vec![Downloading, Queued, Queued], LineView { active: 1, waiting: 2 }));
+}
+
+#[test]
 fn resuming_all_starts_only_those_that_stay() {
     let mut crowd = Crowd::of(limited(2, 0), 6, &[]);
     crowd.tell(Command::MoveInQueue { torrent: id(5), to: QueueMove::Top });
