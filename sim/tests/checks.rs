@@ -82,6 +82,13 @@ fn with_users(fault: Fault) -> Scenario {
     Scenario { rates: vec![(fault, 1000)], safety: Duration::from_secs(60), ..calm() }
 }
 
+/// Limits on active torrents come and go while all are still downloading.
+fn queueing() -> Scenario {
+    let mut scenario = crowd();
+    scenario.clients.iter_mut().for_each(|client| client.access.up_per_s = 16 << 10);
+    Scenario { rates: vec![(Fault::Queueing, 500)], safety: Duration::from_secs(60), ..scenario }
+}
+
 /// Files are cut while all are still downloading.
 fn losing() -> Scenario {
     Scenario { rates: vec![(Fault::FileCut, 1000)], safety: Duration::from_secs(60), ..crowd() }
@@ -126,6 +133,7 @@ fn fire(check: Check) -> (Scenario, usize, Sabotage) {
         Check::LiarBan => (with_hostile(Fault::CorruptBlock), LEECHER, KeepsTheLiar),
         Check::Starving => (crowd(), SEEDER, NeverUnchokes),
         Check::Silent => (with_users(Fault::PauseFlood), LEECHER, IgnoresPause),
+        Check::Active => (queueing(), LEECHER, IgnoresTheQueue),
         Check::Gone => (with_users(Fault::Deletion), LEECHER, KeepsFiles),
         Check::Shown => (tracked(), LEECHER, InventsCounts),
         Check::Explained => (calm(), LEECHER, ExplainsNothing),
@@ -173,6 +181,7 @@ fn without_sabotage_the_same_worlds_break_no_law() {
     run(&losing(), &SharedScene::default());
     run(&with_hostile(Fault::CorruptBlock), &SharedScene::default());
     run(&with_users(Fault::PauseFlood), &SharedScene::default());
+    run(&queueing(), &SharedScene::default());
     run(&with_users(Fault::Deletion), &SharedScene::default());
 }
 
@@ -188,6 +197,7 @@ fn laws_with_several_sides_are_broken_from_each() {
     assert_fires(Check::Counted, &with_hostile(Fault::DuplicateBlock), &[(4, ExcusesJunk)]);
     assert_fires(Check::Junk, &calm(), &[(4, PraisesJunk)]);
     assert_fires(Check::Rate, &limited(), &[(0, ForgetsLimits)]);
+    assert_fires(Check::Active, &calm(), &[(4, GivesUpInWords)]);
     assert_fires(Check::Announced, &tracked(), &[(4, ForgetsTheTracker)]);
     assert_fires(Check::Shown, &tracked(), &[(4, ForgetsCounts)]);
     let pauses = Scenario { trackers: vec![(false, None)], ..with_users(Fault::PauseFlood) };

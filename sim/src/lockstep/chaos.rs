@@ -7,6 +7,7 @@ use super::host::TORRENT;
 use super::link::{Access, LinkId, Partition};
 use super::node::{Kind, NodeIndex, new_address};
 use super::world::{Later, World};
+use sameseed_core::config::{ActiveLimits, SeedingGoals};
 use sameseed_core::event::Command;
 use sameseed_core::fault::DiskFaultKind;
 use sameseed_core::id::FileIndex;
@@ -50,6 +51,7 @@ impl World {
             // What no mtime tells is found only by who hashes everything.
             let host = self.host_mut(node);
             host.force_check = host.disk.damage.ever;
+            let had_goals = std::mem::take(&mut host.config.goals) != SeedingGoals::default();
             // Who is stopping, and whose disk was damaged, starts anew: the check must find all that is wrong.
             if self.nodes[node].alive && (self.nodes[node].leaving || self.disk_mut(node).damage.ever) {
                 self.crash(node, Crash::Kept, false, Duration::ZERO);
@@ -57,6 +59,12 @@ impl World {
             self.restart(node);
             if self.host(node).paused_since.is_some() {
                 self.command(node, Command::Resume { torrent: None });
+            }
+            if had_goals {
+                self.command(node, Command::SetGoals { torrent: None, goals: None });
+            }
+            if self.host(node).active.0 != ActiveLimits::default() {
+                self.command(node, Command::SetActiveLimits { limits: ActiveLimits::default() });
             }
         }
         let hostile = (0..self.nodes.len()).filter(|node| !self.clients().contains(node));

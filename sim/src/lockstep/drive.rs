@@ -338,6 +338,18 @@ impl World {
                 broken(check, index, &detail);
             }
         }
+        let now = self.now;
+        if let Notice::SeededEnough { .. } | Notice::Complete { .. } | Notice::Checked { .. } = notice
+            && self.host(index).may_rest()
+        {
+            self.host_mut(index).announces.rests();
+        }
+        if let Notice::SeededEnough { .. } = notice
+            && !late
+        {
+            self.host_mut(index).enough_since = Some(now);
+            self.faults.count(Fault::SeedGoals);
+        }
         if let Notice::Complete { downloaded, .. } = notice {
             self.host_mut(index).announces.completed(*downloaded);
             let content = self.content.clone();

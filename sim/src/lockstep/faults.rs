@@ -70,6 +70,8 @@ faults! {
     Recheck "user: re-check in mid-everything",
     AskFlood "user: re-announce flood",
     Moving "user: files moved and renamed",
+    Queueing "user: limits on active torrents set and taken back",
+    SeedGoals "user: seeding goals set, reached and taken back",
     Reselect "host: other files selected",
     LateTick "time: late tick",
     TimeJump "time: jump forward",

@@ -9,7 +9,7 @@ use super::sabotage::Sabotage;
 use super::told::Told;
 use super::wire::{Breach, Knowledge, Wire};
 use sameseed_core::action::TxBatch;
-use sameseed_core::config::Config;
+use sameseed_core::config::{ActiveLimits, Config, SeedingGoals};
 use sameseed_core::engine::Engine;
 use sameseed_core::event::{AddTorrent, Command, Event, Outcome};
 use sameseed_core::explain::Explanation;
@@ -67,6 +67,10 @@ pub struct Host {
     pub(super) paused_since: Option<Instant>,
     /// When somebody last asked how large the swarm is, since it was paused if it is, in the world's time.
     pub(super) scrape_asked: Option<Instant>,
+    /// How many torrents it was told may be active, and since when, in the world's time.
+    pub(super) active: (ActiveLimits, Instant),
+    /// Since when its torrent is silent because it says that it was seeded enough, in the world's time.
+    pub(super) enough_since: Option<Instant>,
     /// Its torrent is being removed; whether its files are to go.
     pub(super) removing: Option<bool>,
     /// What is broken on purpose.
@@ -130,6 +134,8 @@ impl Host {
             calm_since: now,
             paused_since: None,
             scrape_asked: None,
+            active: (ActiveLimits::default(), now),
+            enough_since: None,
             removing: None,
             sabotage: None,
             force_check: false,
@@ -156,7 +162,25 @@ impl Host {
         (self.told, self.scrape_asked) = (Told::default(), None);
         self.flow = Flow::new(now + self.skew, self.config.limits);
         (self.paused_since, self.removing, self.disk.damage.doubted) = (None, None, None);
+        (self.active, self.enough_since) = ((ActiveLimits::default(), now), None);
         self.touched.clear();
+    }
+
+    /// Since when nothing of its torrent may be on the network, paused or not: no place can be its own, or it has said that it was seeded enough.
+    pub(super) fn inactive_since(&self, layout: &Layout) -> Option<Instant> {
+        let (ActiveLimits { downloads, seeds }, since) = self.active;
+        // Who lacks something downloads; but what is broken unnoticed is seeded as if it were there.
+        let lacks = || {
+            let mut wanted = (0..layout.piece_count()).map(PieceIndex).filter(|piece| self.wants(*piece, layout));
+            !self.disk.damage.ever && wanted.any(|piece| !self.disk.is_piece_right(piece))
+        };
+        let has_no_place = downloads == Some(0) && (seeds == Some(0) || lacks());
+        has_no_place.then_some(since).into_iter().chain(self.enough_since).min()
+    }
+
+    /// It has limits on active torrents, or goals: what it is told may end in silence at any time.
+    pub(super) fn may_rest(&self) -> bool {
+        self.active.0 != ActiveLimits::default() || self.config.goals != SeedingGoals::default()
     }
 
     pub(super) fn add(&mut self, now: Instant, metainfo: &Metainfo) {

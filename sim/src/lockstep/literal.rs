@@ -57,8 +57,19 @@ fn access(value: &Access) -> String {
 }
 
 fn client(value: &Client) -> String {
-    let Client { seeder, access: network, pool_blocks, upload_slots, peers, knows_itself, limits, later, start, skips } =
-        value;
+    let Client {
+        seeder,
+        access: network,
+        pool_blocks,
+        upload_slots,
+        peers,
+        knows_itself,
+        limits,
+        later,
+        start,
+        skips,
+        goals,
+    } = value;
     let (name, base) =
         if *seeder { ("Client::seeder()", Client::seeder()) } else { ("Client::leecher()", Client::leecher()) };
     let mut fields = Fields(Vec::new());
@@ -74,6 +85,10 @@ fn client(value: &Client) -> String {
     });
     fields.add("start", start, &base.start, fault);
     fields.add("skips", skips, &base.skips, list);
+    fields.add("goals", goals, &base.goals, |goals| {
+        let time = goals.time.map_or_else(|| String::from("None"), |time| format!("Some({})", duration(&time)));
+        format!("SeedingGoals {{ ratio_per_mille: {:?}, time: {time} }}", goals.ratio_per_mille)
+    });
     fields.short("Client", name)
 }
 

@@ -5,6 +5,7 @@
 use super::wire::{Knowledge, Wire};
 use crate::naive_wire::{NaiveMessage, encode};
 use sameseed_core::action::{Action, CloseReason, Fetch, Notice, Operation};
+use sameseed_core::config::Goal;
 use sameseed_core::event::{Command, Event, Outcome};
 use sameseed_core::explain::Explanation;
 use sameseed_core::fault::PeerFault;
@@ -61,6 +62,8 @@ pub enum Sabotage {
     RisesEarly,
     IgnoresPause,
     ScrapesUnasked,
+    IgnoresTheQueue,
+    GivesUpInWords,
     KeepsFiles,
     BansTheHonest,
     KeepsTheLiar,
@@ -94,6 +97,7 @@ impl Sabotage {
     pub(super) fn event(self, event: &mut Event<'_>) -> bool {
         match (self, event) {
             (ForgetsLimits, Event::Command(Command::SetLimits { .. })) => false,
+            (IgnoresTheQueue, Event::Command(Command::SetActiveLimits { .. })) => false,
             (IgnoresPause, Event::Command(Command::Pause { .. })) => false,
             (KeepsFiles, Event::Command(Command::Remove { delete_data, .. })) => {
                 *delete_data = false;
@@ -145,6 +149,10 @@ impl Sabotage {
                 let target = fetch.target.replace("/announce", "/scrape").replace("event=stopped", "");
                 let operation = Operation::Fetch(Box::new(Fetch { target, ..Fetch::clone(fetch) }));
                 vec![Action::Submit { op: *op, operation }]
+            }
+            (GivesUpInWords, Action::Notify(Notice::Complete { torrent, .. })) => {
+                let enough = Notice::SeededEnough { torrent: *torrent, goal: Goal::Ratio };
+                vec![action, Action::Notify(enough)]
             }
             (SwallowsGoodbye, Action::Notify(Notice::ShutDown)) => Vec::new(),
             (GrowsAFile, Action::Notify(Notice::Complete { torrent, .. })) => {

@@ -6,7 +6,7 @@ use super::node::address;
 use super::nth::Blow;
 use super::world::{Later, World};
 use crate::{content, random};
-use sameseed_core::config::{Config, RateLimits};
+use sameseed_core::config::{Config, RateLimits, SeedingGoals};
 use sameseed_core::rng::Rng;
 use sameseed_core::time::Duration;
 use std::fmt;
@@ -40,6 +40,8 @@ pub struct Client {
     pub start: Option<Fault>,
     /// Files that it does not want.
     pub skips: Vec<u32>,
+    /// When its torrent has been seeded enough, while things go wrong.
+    pub goals: SeedingGoals,
 }
 
 /// A scenario.
@@ -173,6 +175,8 @@ const DAMAGES: &[(Fault, u64)] = &[
 
 /// The most that other files are selected, in 1/1000 per occasion.
 const MOST_RESELECTED: u64 = 200;
+/// The most that limits on active torrents are set, in 1/1000 per occasion.
+const MOST_QUEUED: u64 = 150;
 
 fn pick<T: Copy>(rng: &mut Rng, from: &[T]) -> T {
     from[rng.below(from.len() as u64) as usize]
@@ -192,6 +196,7 @@ impl Client {
             later: None,
             start: None,
             skips: Vec::new(),
+            goals: SeedingGoals::default(),
         }
     }
 
@@ -271,6 +276,7 @@ impl Scenario {
         }
         draw_limits(seed, total / SLOWEST_S, &mut clients);
         draw_selections(seed, &mut clients, file_lens.len() as u32, &mut rates);
+        draw_queueing(seed, &mut clients, &mut rates);
         let hostile_stay = rng.below(2) == 0;
         // Now and then long enough for the longer waits.
         let safety = Duration::from_secs(10 + rng.below(80) + if rng.below(16) == 0 { 300 } else { 0 });
@@ -297,7 +303,8 @@ impl Scenario {
     pub fn kinds(&self) -> usize {
         let trackers = self.trackers.iter().filter(|(_, fault)| fault.is_some());
         let starts = self.clients.iter().filter(|client| client.start.is_some());
-        self.rates.len() + self.hostile.len() + trackers.count() + starts.count()
+        let goals = self.clients.iter().any(|client| client.goals != SeedingGoals::default());
+        self.rates.len() + self.hostile.len() + trackers.count() + starts.count() + usize::from(goals)
     }
 
     /// How many pieces there are.
@@ -318,7 +325,8 @@ impl Scenario {
             let own_ips = if client.knows_itself { vec![IpAddr::V4(*address(index).ip())] } else { Vec::new() };
             let (pool_blocks, upload_slots) = (client.pool_blocks, client.upload_slots);
             let limits = client.limits;
-            let config = Config { pool_blocks, upload_slots, own_ips, limits, ..Config::default() };
+            let goals = client.goals;
+            let config = Config { pool_blocks, upload_slots, own_ips, limits, goals, ..Config::default() };
             let full = client.seeder || client.start.is_some();
             world.add_selective_host(client.access, full, config, &client.peers, &client.skips);
             if let Some((after, limits)) = client.later {
@@ -377,6 +385,7 @@ fn draw_client(rng: &mut Rng, index: usize, seeders: usize, by_hand: bool, nodes
         limits: RateLimits::default(),
         later: None,
         skips: Vec::new(),
+        goals: SeedingGoals::default(),
         start: (index > 0 && rng.below(12) == 0).then(|| pick(rng, STARTS)),
     }
 }
@@ -390,6 +399,24 @@ fn draw_selections(seed: u64, clients: &mut [Client], files: u32, rates: &mut Ve
     if rng.below(3) == 0 {
         for client in clients.iter_mut().filter(|client| !client.seeder) {
             client.skips = (0..files).filter(|_| rng.below(3) == 0).collect();
+        }
+    }
+}
+
+/// Who sets limits on active torrents, and who has seeding goals; from a stream of its own.
+fn draw_queueing(seed: u64, clients: &mut [Client], rates: &mut Vec<(Fault, u64)>) {
+    let rng = &mut random::rng("queueing", &[seed]);
+    if rng.below(6) == 0 {
+        rates.push((Fault::Queueing, 1 + rng.below(MOST_QUEUED)));
+    }
+    if rng.below(6) == 0 {
+        for client in clients {
+            let (ratio, seconds) = (100 + rng.below(2000) as u32, Duration::from_secs(rng.below(60)));
+            client.goals = match rng.below(4) {
+                0 => SeedingGoals { ratio_per_mille: Some(ratio), time: None },
+                1 => SeedingGoals { ratio_per_mille: None, time: Some(seconds) },
+                _ => SeedingGoals::default(),
+            };
         }
     }
 }
@@ -411,6 +438,9 @@ impl fmt::Display for Scenario {
             }
             if let Some((after, limits)) = client.later {
                 start += &format!(", after {after:?} {limits:?}");
+            }
+            if client.goals != SeedingGoals::default() {
+                start += &format!(", {:?}", client.goals);
             }
             write!(f, "{role} {latency:?}+{jitter:?} {up}/{down} KiB/s{nat} pool {pool} slots {slots} ")?;
             let skips = if client.skips.is_empty() { String::new() } else { format!(" skips {:?}", client.skips) };

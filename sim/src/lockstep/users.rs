@@ -1,4 +1,5 @@
-//! What users do in mid-everything: pause, resume, remove, add again, re-check, re-announce, scrape, move. And the laws of who is told to be silent or gone.
+//! What users do in mid-everything: pause, resume, remove, add again, re-check, re-announce, scrape, move, limit who may be active. And the laws of who
+//! is told to be silent or gone.
 
 use super::checks::{Check, broken};
 use super::faults::Fault;
@@ -6,10 +7,10 @@ use super::host::TORRENT;
 use super::node::NodeIndex;
 use super::world::{Later, World};
 use sameseed_core::action::Operation;
-use sameseed_core::config::RateLimits;
-use sameseed_core::event::{Command, Event};
+use sameseed_core::config::{ActiveLimits, RateLimits};
+use sameseed_core::event::{Command, Event, QueueMove};
 use sameseed_core::id::Folder;
-use sameseed_core::time::Duration;
+use sameseed_core::time::{Duration, Instant};
 
 /// The most commands of one flood.
 const MAX_FLOOD: u64 = 12;
@@ -52,6 +53,19 @@ impl World {
             self.command(node, Command::Move { torrent, to: Folder(name.clone().into_bytes()) });
             self.command(node, Command::Rename { torrent, file: None, name });
         }
+        if self.strikes(Fault::Queueing) {
+            let of = |n| [None, Some(0), Some(1)][n as usize];
+            let (downloads, seeds) = match self.rng.below(3) {
+                0 => (Some(0), Some(0)),
+                _ => (of(self.rng.below(3)), of(self.rng.below(3))),
+            };
+            self.command(node, Command::SetActiveLimits { limits: ActiveLimits { downloads, seeds } });
+            let moves = [QueueMove::Top, QueueMove::Up, QueueMove::Down, QueueMove::Bottom];
+            let to = moves[self.rng.below(4) as usize];
+            self.command(node, Command::MoveInQueue { torrent, to });
+        } else if self.host(node).active.0 != ActiveLimits::default() && self.rng.below(3) == 0 {
+            self.command(node, Command::SetActiveLimits { limits: ActiveLimits::default() });
+        }
         // The first seeder's files stay: else a piece might be lost to all.
         let delete_data = node > 0 && self.strikes(Fault::Deletion);
         if (delete_data || self.strikes(Fault::Removal)) && self.has_torrent(node) {
@@ -76,8 +90,17 @@ impl World {
         let now = self.now;
         let may = self.may_command(index);
         let host = self.host_mut(index);
-        if let Command::Pause { .. } | Command::Remove { .. } | Command::Recheck { .. } = command {
+        if let Command::Pause { .. }
+        | Command::Remove { .. }
+        | Command::Recheck { .. }
+        | Command::SetActiveLimits { .. }
+        | Command::SetGoals { .. } = command
+        {
             host.announces.rests();
+        }
+        if may {
+            // Perhaps it is seeded on, or something is missing again.
+            host.enough_since = None;
         }
         match command {
             Command::Pause { .. } if may && host.paused_since.is_none() => {
@@ -85,6 +108,7 @@ impl World {
             }
             Command::Scrape { .. } if may => host.scrape_asked = Some(now),
             Command::Resume { .. } => host.paused_since = None,
+            Command::SetActiveLimits { limits } => host.active = (*limits, now),
             Command::Recheck { .. } if may => host.note_recheck(),
             Command::Remove { delete_data, .. } if may => host.removing = Some(*delete_data),
             _ => {}
@@ -95,7 +119,7 @@ impl World {
     pub(super) fn removed(&mut self, index: NodeIndex, failed: bool) {
         let host = self.host_mut(index);
         let delete_data = host.removing.take();
-        (host.paused_since, host.disk.damage.doubted) = (None, None);
+        (host.paused_since, host.enough_since, host.disk.damage.doubted) = (None, None, None);
         host.books.begin_anew();
         host.disk.parts.forget_places();
         host.flow.command(true, RateLimits::default());
@@ -136,6 +160,11 @@ impl World {
         {
             broken(Check::Silent, index, &format!("{conn} is open"));
         }
+        if let Some((conn, _)) = host.wires.iter().find(|(_, wire)| wire.is_live())
+            && let Some(since) = host.inactive_since(self.content.layout())
+        {
+            broken(Check::Active, index, &format!("{conn} is open, {:?} since {since:?}", host.active.0));
+        }
     }
 
     /// Of the operations that go over the network only goodbyes are allowed, and scrapes that somebody asked for, and they not for long.
@@ -163,13 +192,17 @@ impl World {
 
     fn check_silent_word(&self, index: NodeIndex, goodbye: bool, scrape: bool, late: bool) {
         let host = self.host(index);
-        let Some(since) = host.paused_since else { return };
-        let asked = host.scrape_asked.is_some_and(|asked| self.now.since(asked) <= SCRAPED);
-        let leaving = self.now.since(since) <= GOODBYE && (goodbye || late);
-        if !(leaving || scrape && asked) {
-            let what =
-                format!("a word to a tracker: goodbye {goodbye}, scrape {scrape}, {:?} after", self.now.since(since));
-            broken(Check::Silent, index, &what);
+        let asked = scrape && host.scrape_asked.is_some_and(|asked| self.now.since(asked) <= SCRAPED);
+        let is_over = |since: Instant| self.now.since(since) > GOODBYE;
+        let silent = host.paused_since.filter(|since| is_over(*since) || !(goodbye || late));
+        // Its state may change without a command, and its goodbye begins then.
+        let inactive = host.inactive_since(self.content.layout()).filter(|_| !(goodbye || late));
+        for (check, since) in [(Check::Silent, silent), (Check::Active, inactive)] {
+            if let Some(since) = since.filter(|_| !asked) {
+                let after = self.now.since(since);
+                let what = format!("a word to a tracker: goodbye {goodbye}, scrape {scrape}, {after:?} after");
+                broken(check, index, &what);
+            }
         }
     }
 }
