@@ -468,6 +468,11 @@ impl Wire {
             return Err((Check::Unwanted, format!("{range:?}")));
         }
         self.ever_asked.insert(range);
+        if self.untold.contains(&piece) {
+            // Decided upon before it was heard that the piece is gone: a reject may come for it, and others may be asked.
+            *self.open_asks.entry(range).or_default() += 1;
+            return Ok(());
+        }
         if self.refused.remove(&range) && late {
             // Which came first, the request or its reject, is not known here.
             self.doubtful.insert(range);
