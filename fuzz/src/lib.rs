@@ -6,6 +6,7 @@ pub mod bencode;
 pub mod engine_ops;
 pub mod metainfo;
 pub mod peer_session;
+pub mod sha_lanes;
 mod torrent;
 pub mod tracker_reply;
 pub mod wire_decoder;

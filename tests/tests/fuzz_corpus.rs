@@ -49,6 +49,14 @@ fn peer_session_seeds_hold() {
 }
 
 #[test]
+fn sha_lanes_seeds_hold() {
+    for (path, seed) in seeds("sha_lanes") {
+        println!("{}", path.display());
+        properties::sha_lanes::check(&seed);
+    }
+}
+
+#[test]
 fn tracker_reply_seeds_hold() {
     for (path, seed) in seeds("tracker_reply") {
         println!("{}", path.display());
@@ -68,6 +76,11 @@ proptest! {
     #[test]
     fn engine_ops_hold_for_random_steps(data in proptest::collection::vec(any::<u8>(), 0..2000)) {
         properties::engine_ops::check(&data);
+    }
+
+    #[test]
+    fn sha_lanes_hold_for_random_jobs(data in proptest::collection::vec(any::<u8>(), 0..2000)) {
+        properties::sha_lanes::check(&data);
     }
 
     #[test]
