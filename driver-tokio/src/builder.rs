@@ -133,8 +133,7 @@ pub struct SessionBuilder {
 impl Default for SessionBuilder {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-        let mut config = SessionConfig::new(Seed::default(), 0);
-        config.engine.check_parallelism = 2 * cores;
+        let config = SessionConfig::new(Seed::default(), 0);
         SessionBuilder { config, port: Port::Usual, seed: None, disk_threads: cores }
     }
 }
@@ -262,7 +261,9 @@ impl SessionBuilder {
             ..self.config
         };
         let disk = || FileDisk::with_threads(self.disk_threads).map_err(StartError::Thread);
-        match Session::spawn(TokioNet, disk()?, config.clone()).await {
+        let first = disk()?;
+        config.engine.check_parallelism = first.check_parallelism();
+        match Session::spawn(TokioNet, first, config.clone()).await {
             Err(StartError::Listen { source, .. })
                 if self.port == Port::Usual && source.kind() == io::ErrorKind::AddrInUse =>
             {

@@ -9,6 +9,7 @@ use sameseed_core::event::Outcome;
 use sameseed_core::fault::DiskFault;
 use sameseed_core::id::{ConnId, InfoHash, OpId, PieceIndex, TorrentId};
 use sameseed_core::layout::Layout;
+use sha_lanes::PageBuffer;
 use std::fs::File;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -80,7 +81,7 @@ pub struct ReadRequest {
     /// Length in bytes.
     pub len: u32,
     /// A used buffer whose memory may serve again.
-    pub buffer: Vec<u8>,
+    pub buffer: PageBuffer,
 }
 
 /// A range of one file, to be sent from there by the system.
@@ -111,6 +112,6 @@ pub enum DiskDone {
         /// Who it was for.
         reader: ReadFor,
         /// All the bytes asked for, never fewer.
-        outcome: Result<Vec<u8>, DiskFault>,
+        outcome: Result<PageBuffer, DiskFault>,
     },
 }

@@ -113,6 +113,7 @@ pub use reader::FileReader;
 pub use sameseed_core as core;
 pub use sameseed_core::blocklist::{Blocklist, BlocklistError};
 pub use session::{CommandError, Ended, Session};
+pub use sha_lanes::{Backend as HashBackend, PageBuffer};
 pub use storage::{Home, MemoryStorage, PART_FILE, Storage, StoredFile};
 pub use tokio_net::TokioNet;
 pub use torrent::{FileView, Torrent, TorrentError};

@@ -8,6 +8,7 @@ use crate::net::Stream;
 use sameseed_core::action::{Segment, TxBatch};
 use sameseed_core::fault::{DiskFault, DiskFaultKind};
 use sameseed_core::id::{ConnId, PieceIndex, TorrentId};
+use sha_lanes::PageBuffer;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -37,7 +38,7 @@ pub(crate) struct Outgoing {
     /// Bytes of the first of `loaded` that are sent.
     loaded_sent: usize,
     /// A sent buffer, kept for the next read.
-    spare: Vec<u8>,
+    spare: PageBuffer,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +59,7 @@ pub(crate) struct Range {
 /// File data that can be sent.
 #[derive(Debug)]
 enum Loaded {
-    Read(Vec<u8>),
+    Read(PageBuffer),
     InFile(FileRange),
 }
 
@@ -133,7 +134,7 @@ impl Outgoing {
     }
 
     /// Takes in what was read.
-    pub(crate) fn loaded(&mut self, data: Vec<u8>) {
+    pub(crate) fn loaded(&mut self, data: PageBuffer) {
         self.reading = false;
         self.loaded.push_back(Loaded::Read(data));
     }
@@ -378,7 +379,8 @@ mod tests {
                 if let Some(read) = out.next_read(ConnId::accepted(0)) {
                     assert!(out.next_read(ConnId::accepted(0)).is_none(), "one read at a time");
                     reads += 1;
-                    out.loaded((read.begin..read.begin + read.len).map(file_byte).collect());
+                    let bytes: Vec<u8> = (read.begin..read.begin + read.len).map(file_byte).collect();
+                    out.loaded(PageBuffer::from(&bytes[..]));
                 }
                 if out.poll_write(&mut socket, &mut cx).is_pending() {
                     break;
@@ -411,7 +413,8 @@ mod tests {
                     if turns % 3 != 0 {
                         out.at_hand(in_file(&file, range));
                     } else if let Some(read) = out.next_read(ConnId::accepted(0)) {
-                        out.loaded((read.begin..read.begin + read.len).map(file_byte).collect());
+                        let bytes: Vec<u8> = (read.begin..read.begin + read.len).map(file_byte).collect();
+                        out.loaded(PageBuffer::from(&bytes[..]));
                     }
                 }
                 if out.poll_write(&mut socket, &mut cx).is_pending() {
@@ -447,7 +450,7 @@ mod tests {
         assert!(out.next_read(ConnId::accepted(0)).is_some());
         assert!(matches!(out.poll_write(&mut socket, &mut cx), Poll::Ready(Ok(3))));
         assert!(out.poll_write(&mut socket, &mut cx).is_pending());
-        out.loaded(vec![9; 1000]);
+        out.loaded(PageBuffer::from(&[9; 1000][..]));
         assert!(matches!(out.poll_write(&mut socket, &mut cx), Poll::Ready(Ok(1000))));
     }
 }

@@ -10,6 +10,7 @@ use sameseed_core::action::Refusal;
 use sameseed_core::event::Command;
 use sameseed_core::fault::{DiskFault, DiskFaultKind};
 use sameseed_core::id::{FileIndex, PieceIndex, ReaderId, TorrentId};
+use sha_lanes::PageBuffer;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
@@ -114,7 +115,7 @@ impl<M: Machine, N: Net, D: Disk> Shared<M, N, D> {
         self.readings.next_read += 1;
         self.readings.at_disk.insert(read, reply);
         let reader = ReadFor::Reader(read);
-        self.disk.read(ReadRequest { reader, torrent, piece, begin, len, buffer: Vec::new() });
+        self.disk.read(ReadRequest { reader, torrent, piece, begin, len, buffer: PageBuffer::default() });
     }
 
     /// The engine does not hear a reader, because too many wait.
@@ -126,9 +127,10 @@ impl<M: Machine, N: Net, D: Disk> Shared<M, N, D> {
     }
 
     /// The disk has read.
-    pub(crate) fn reader_done(&mut self, read: u64, outcome: Result<Vec<u8>, DiskFault>) {
+    pub(crate) fn reader_done(&mut self, read: u64, outcome: Result<PageBuffer, DiskFault>) {
         if let Some(reply) = self.readings.at_disk.remove(&read) {
-            let _ = reply.send(outcome.map_err(|fault| io::Error::new(kind_of(fault.kind), fault)));
+            let _ = reply
+                .send(outcome.map(|bytes| bytes.to_vec()).map_err(|fault| io::Error::new(kind_of(fault.kind), fault)));
         }
     }
 

@@ -24,6 +24,7 @@ use sameseed_core::id::{ConnId, FileIndex, OpId, TorrentId};
 use sameseed_core::selection::Priority;
 use sameseed_core::time::Instant;
 use sameseed_core::view::{PeerView, TorrentView, TrackerView, View};
+use sha_lanes::PageBuffer;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -117,7 +118,7 @@ pub(crate) struct Shared<M, N, D> {
     pub(crate) net: Rc<N>,
     pub(crate) disk: D,
     pub(crate) bind: Option<IpAddr>,
-    pub(crate) scratch: Box<[u8]>,
+    pub(crate) scratch: PageBuffer,
     pub(crate) links: BTreeMap<ConnId, Link>,
     pub(crate) tasks: JoinSet<()>,
     pub(crate) gauge: TaskGauge,
@@ -174,7 +175,7 @@ impl<M: Machine, N: Net, D: Disk> Shared<M, N, D> {
                 net: Rc::new(net),
                 disk,
                 bind,
-                scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
+                scratch: PageBuffer::new(SCRATCH_BYTES),
                 links: BTreeMap::new(),
                 tasks: JoinSet::new(),
                 gauge: TaskGauge::default(),

@@ -52,8 +52,10 @@
 mod feed;
 mod kernel;
 mod machine;
+mod page_buffer;
 mod reading;
 
+pub use page_buffer::PageBuffer;
 pub use reading::{Absorbed, Reading};
 
 use feed::Narrow;

@@ -1,6 +1,11 @@
 //! Streams that are read while they are hashed, each a chunk at a time, so that none has to be in memory.
 
-use crate::{BLOCK_BYTES, Block, Job, Lanes, Stream};
+use crate::{BLOCK_BYTES, Block, Job, Lanes, PageBuffer, Stream};
+
+/// What one range that is read alone is given: few system calls.
+const ALONE_BYTES: usize = 256 << 10;
+/// What each of a full set of lanes is given: all of it stays in the second-level cache until it is hashed.
+const LANE_BYTES: usize = 64 << 10;
 
 /// A range of bytes that a stream is to absorb.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,10 +28,15 @@ pub enum Absorbed {
 }
 
 impl Lanes {
+    /// Memory for [`Lanes::read`], of the size that suits: 256 KiB, or 64 KiB for each lane.
+    pub fn scratch(&self) -> PageBuffer {
+        PageBuffer::new(ALONE_BYTES.max(self.width() * LANE_BYTES))
+    }
+
     /// Reads ranges in turns and hashes them side by side. The results stand in the order of the ranges; one that cannot be read ends, and the others go on.
     ///
-    /// `read` is told which range, how many bytes of it came before, and where the next ones belong: all of that is to be filled. The ranges share `scratch`;
-    /// 64 KiB for each stay in the cache until they are hashed and cost few reads.
+    /// `read` is told which range, how many bytes of it came before, and where the next ones belong: all of that is to be filled. The ranges share `scratch`
+    /// (see [`Lanes::scratch`]).
     ///
     /// # Panics
     /// When `scratch` has not even a block for each range, and when a range that is not the last of its stream ends within a block.

@@ -5,6 +5,7 @@ use super::values::{PortRange, minutes, peer, piece_length, ratio, speed, tracke
 use super::{explain, tracker};
 use clap::builder::BoolValueParser;
 use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint};
+use driver_tokio::HashBackend;
 use sameseed_core::config::{ActiveLimits, RateLimits, SeedingGoals};
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
@@ -178,6 +179,9 @@ pub(crate) struct RunArgs {
     /// Read all that is there, also what has not changed
     #[arg(long, alias = "check-integrity")]
     pub(crate) force_check: bool,
+    /// Hash by nothing wider than this, whatever the processor has: to measure what it gains
+    #[arg(long, value_name = "MEANS", default_value = "avx512", value_enum, hide = true)]
+    pub(crate) hash_with: HashWith,
     /// Receive no more than so many bytes a second for each torrent; K and M stand for 1024 and 1024 times 1024, 0 is no limit
     ///
     /// What goes over the sockets of peers is counted, messages included.
@@ -214,6 +218,26 @@ pub(crate) struct LogArgs {
     /// Append the log to this file instead
     #[arg(long, value_name = "FILE")]
     pub(crate) log_file: Option<PathBuf>,
+}
+
+/// Means of hashing, the widest last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum HashWith {
+    One,
+    ShaNi,
+    Avx2,
+    Avx512,
+}
+
+impl From<HashWith> for HashBackend {
+    fn from(with: HashWith) -> HashBackend {
+        match with {
+            HashWith::One => HashBackend::One,
+            HashWith::ShaNi => HashBackend::ShaNi,
+            HashWith::Avx2 => HashBackend::Avx2,
+            HashWith::Avx512 => HashBackend::Avx512,
+        }
+    }
 }
 
 /// How much is logged.
@@ -312,8 +336,8 @@ pub(crate) fn command() -> clap::Command {
 const SWITCH: &str = "true|false";
 
 /// Long options that make no sense in a config file: about the file itself, or about one torrent, or about one run.
-pub(crate) const ONLY_ON_THE_COMMAND_LINE: [&str; 6] =
-    ["config", "help", "no-config", "select-file", "show-files", "version"];
+pub(crate) const ONLY_ON_THE_COMMAND_LINE: [&str; 7] =
+    ["config", "hash-with", "help", "no-config", "select-file", "show-files", "version"];
 
 /// The long name of an option; empty when it has none.
 pub(crate) fn long(arg: &Arg) -> &str {

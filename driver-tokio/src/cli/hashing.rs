@@ -2,9 +2,9 @@
 //!
 //! Only reads, and never through a link below the folder.
 
-use sameseed_core::hash::HashState;
-use sameseed_core::id::{Digest, FileIndex, PieceIndex};
+use sameseed_core::id::{FileIndex, PieceIndex};
 use sameseed_core::layout::Layout;
+use sha_lanes::{Absorbed, Lanes, PageBuffer, Reading, Stream};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::num::NonZero;
@@ -13,8 +13,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
-/// Bytes read at a time; larger reads gain nothing, and it is a multiple of SHA-1's 64.
-const READ_BYTES: usize = 256 << 10;
 /// Results under way to the collector.
 const MAX_RESULTS: usize = 1024;
 
@@ -35,6 +33,9 @@ pub(crate) fn hash_pieces(
 ) -> Vec<Result<[u8; 20], Unreadable>> {
     let next = AtomicU32::new(0);
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    let lanes = Lanes::best();
+    // Several pieces are hashed side by side; but no thread shall have all that there are.
+    let batch = layout.piece_count().div_ceil(threads as u32).clamp(1, lanes.width() as u32);
     let (tell, results) = mpsc::sync_channel(MAX_RESULTS);
     let mut digests: Vec<Option<Result<[u8; 20], Unreadable>>> = Vec::new();
     digests.resize_with(layout.piece_count() as usize, || None);
@@ -42,10 +43,12 @@ pub(crate) fn hash_pieces(
         for _ in 0..threads {
             let (tell, next) = (tell.clone(), &next);
             scope.spawn(move || {
-                let mut reader = Reader { layout, dir, open: None, buffer: vec![0; READ_BYTES] };
+                let mut reader = Reader { layout, dir, lanes, open: None, scratch: lanes.scratch() };
                 loop {
-                    let piece = next.fetch_add(1, Ordering::Relaxed);
-                    if piece >= layout.piece_count() || tell.send((piece, reader.hash(PieceIndex(piece)))).is_err() {
+                    let first = next.fetch_add(batch, Ordering::Relaxed);
+                    let pieces = first..first.saturating_add(batch).min(layout.piece_count());
+                    let results = reader.hash(pieces.clone().map(PieceIndex).collect());
+                    if pieces.is_empty() || pieces.zip(results).any(|result| tell.send(result).is_err()) {
                         return;
                     }
                 }
@@ -80,35 +83,38 @@ pub(crate) fn locate(dir: &Path, elements: &[String]) -> io::Result<PathBuf> {
 struct Reader<'a> {
     layout: &'a Layout,
     dir: &'a Path,
+    lanes: Lanes,
     open: Option<(FileIndex, File)>,
-    buffer: Vec<u8>,
+    scratch: PageBuffer,
 }
 
 impl Reader<'_> {
-    fn hash(&mut self, piece: PieceIndex) -> Result<[u8; 20], Unreadable> {
-        let mut state = HashState::default();
-        let mut filled = 0;
-        for span in self.layout.spans(piece, 0, self.layout.len_of(piece)) {
-            let (mut at, end) = (span.offset, span.offset + span.len);
-            while at < end {
-                let len = (end - at).min((READ_BYTES - filled) as u64) as usize;
-                let room = self.buffer.get_mut(filled..filled + len).unwrap_or_default();
+    /// Hashes pieces side by side.
+    fn hash(&mut self, pieces: Vec<PieceIndex>) -> Vec<Result<[u8; 20], Unreadable>> {
+        let len_bytes = |piece: &PieceIndex| u64::from(self.layout.len_of(*piece));
+        let whole = |piece| Reading { stream: Stream::default(), len_bytes: len_bytes(piece), last: true };
+        let readings: Vec<Reading> = pieces.iter().map(whole).collect();
+        let (layout, dir, open) = (self.layout, self.dir, &mut self.open);
+        let read = |which: usize, at: u64, chunk: &mut [u8]| {
+            let mut rest = chunk;
+            for span in layout.spans(pieces[which], at as u32, rest.len() as u32) {
+                let (part, after) = rest.split_at_mut(span.len as usize);
+                rest = after;
                 if span.pad {
-                    room.fill(0);
+                    part.fill(0);
                 } else {
-                    read(&mut self.open, self.layout, self.dir, span.file, at, room)
+                    read(open, layout, dir, span.file, span.offset, part)
                         .map_err(|error| Unreadable { file: span.file, error })?;
                 }
-                at += len as u64;
-                filled += len;
-                if filled == READ_BYTES {
-                    state.absorb(&self.buffer);
-                    filled = 0;
-                }
             }
-        }
-        let Digest::Sha1(digest) = state.finish(self.buffer.get(..filled).unwrap_or_default());
-        Ok(digest)
+            Ok(())
+        };
+        let absorbed = self.lanes.read(&mut self.scratch, &readings, read);
+        let digest = |absorbed| match absorbed {
+            Absorbed::Finished(digest) => digest,
+            Absorbed::Running(stream) => stream.finish(&[]),
+        };
+        absorbed.into_iter().map(|result| result.map(digest)).collect()
     }
 }
 

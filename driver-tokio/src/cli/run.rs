@@ -92,9 +92,10 @@ pub(super) async fn start(args: &RunArgs) -> Result<Session, Failure> {
         config.engine.limits = args.overall_limits();
         config.engine.active = args.active_limits();
         config.engine.goals = args.goals();
-        config.engine.check_parallelism = 2 * std::thread::available_parallelism().map_or(1, NonZero::get);
-        let disk = FileDisk::new()
+        let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let disk = FileDisk::with_hashing(threads, args.hash_with.into())
             .map_err(|error| Failure::new(Exit::Other, format!("cannot start threads: {}", system_words(&error))))?;
+        config.engine.check_parallelism = disk.check_parallelism();
         match Session::spawn(TokioNet, disk, config).await {
             Ok(session) => return Ok(session),
             Err(StartError::Listen { addr, source } | StartError::Udp { addr, source })

@@ -13,6 +13,7 @@ use sameseed_core::fault::{DiskFault, DiskFaultKind};
 use sameseed_core::id::{ConnId, FileIndex, OpId, PieceIndex};
 use sameseed_core::selection::Priority;
 use sameseed_core::view::{PeerView, QueueView, TorrentView, View};
+use sha_lanes::PageBuffer;
 use std::collections::VecDeque;
 use std::io;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -184,7 +185,8 @@ impl Disk for Sevens {
     fn read(&mut self, request: ReadRequest) {
         let fault =
             DiskFault { kind: DiskFaultKind::Short, path: "a".into(), detail: "shorter than it must be".into() };
-        let outcome = if request.len > 1000 { Err(fault) } else { Ok(vec![7; request.len as usize]) };
+        let outcome =
+            if request.len > 1000 { Err(fault) } else { Ok(PageBuffer::from(&vec![7; request.len as usize][..])) };
         self.done.push(DiskDone::Read { reader: request.reader, outcome });
         self.waker.take().into_iter().for_each(std::task::Waker::wake);
     }

@@ -4,7 +4,9 @@
 //! `Config::check_parallelism`, reads by what it lets be unflushed. So a thread never waits for the engine, nor the engine for a thread.
 
 mod files;
+mod hashing;
 mod memory;
+mod queue;
 mod relocate;
 mod stored;
 #[cfg(test)]
@@ -14,15 +16,17 @@ mod work;
 use crate::disk::{Disk, DiskDone, FileRange, Location, ReadRequest};
 use crate::storage::Home;
 use files::{Files, Site};
+use queue::{Job, Queue, Work};
 use sameseed_core::action::Operation;
 use sameseed_core::id::{OpId, PieceIndex, TorrentId};
+use sha_lanes::{Backend as HashBackend, Lanes};
 use std::any::Any;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
 use stored::{Stored, torrent_of};
@@ -38,26 +42,14 @@ pub struct FileDisk {
     threads: Vec<JoinHandle<()>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Pool {
-    jobs: Mutex<Jobs>,
-    work: Condvar,
+    queue: Queue,
+    lanes: Lanes,
     done: Mutex<Done>,
     files: Files,
     /// Torrents that do not stand in files.
     stored: Mutex<BTreeMap<TorrentId, Arc<Stored>>>,
-}
-
-#[derive(Debug, Default)]
-struct Jobs {
-    queue: VecDeque<Job>,
-    closing: bool,
-}
-
-#[derive(Debug)]
-enum Job {
-    Operation { op: OpId, operation: Operation },
-    Read(ReadRequest),
 }
 
 #[derive(Debug, Default)]
@@ -81,8 +73,19 @@ impl FileDisk {
     /// # Errors
     /// When the system gives no threads.
     pub fn with_threads(threads: usize) -> io::Result<Self> {
-        let mut disk = FileDisk { pool: Arc::default(), threads: Vec::new() };
-        for n in 0..threads.max(MIN_THREADS) {
+        FileDisk::with_hashing(threads, HashBackend::Avx512)
+    }
+
+    /// A disk that hashes by nothing wider than `widest`, whatever the processor has: to measure what lanes gain.
+    ///
+    /// # Errors
+    /// When the system gives no threads.
+    pub fn with_hashing(threads: usize, widest: HashBackend) -> io::Result<Self> {
+        let (threads, lanes) = (threads.max(MIN_THREADS), Lanes::up_to(widest));
+        let queue = Queue::new(lanes.width());
+        let pool = Pool { queue, lanes, done: Mutex::default(), files: Files::default(), stored: Mutex::default() };
+        let mut disk = FileDisk { pool: Arc::new(pool), threads: Vec::new() };
+        for n in 0..threads {
             let pool = disk.pool.clone();
             let thread = std::thread::Builder::new().name(format!("sameseed-disk-{n}"));
             disk.threads.push(thread.spawn(move || pool.serve())?);
@@ -90,9 +93,10 @@ impl FileDisk {
         Ok(disk)
     }
 
-    fn push(&self, job: Job) {
-        lock(&self.pool.jobs).queue.push_back(job);
-        self.pool.work.notify_one();
+    /// How many pieces should be under way while torrents are checked (`Config::check_parallelism`): each thread hashes several side by side, and has as many
+    /// waiting.
+    pub fn check_parallelism(&self) -> usize {
+        2 * self.threads.len() * self.pool.lanes.width()
     }
 }
 
@@ -124,11 +128,14 @@ impl Disk for FileDisk {
     }
 
     fn submit(&mut self, op: OpId, operation: Operation) {
-        self.push(Job::Operation { op, operation });
+        self.pool.queue.push(match self.pool.stored(torrent_of(&operation)) {
+            Some(stored) => Job::Stored(op, operation, stored),
+            None => Job::on_files(op, operation),
+        });
     }
 
     fn read(&mut self, request: ReadRequest) {
-        self.push(Job::Read(request));
+        self.pool.queue.push(Job::Read(request));
     }
 
     fn at_hand(&mut self, torrent: TorrentId, piece: PieceIndex, begin: u32, len: u32) -> Option<FileRange> {
@@ -158,9 +165,8 @@ impl Disk for FileDisk {
 impl Drop for FileDisk {
     /// Finishes what was begun.
     fn drop(&mut self) {
-        lock(&self.pool.jobs).closing = true;
         self.pool.files.closing.store(true, Ordering::Relaxed);
-        self.pool.work.notify_all();
+        self.pool.queue.close();
         for thread in self.threads.drain(..) {
             // Panics inside jobs were caught and passed on already.
             let _ = thread.join();
@@ -171,28 +177,26 @@ impl Drop for FileDisk {
 impl Pool {
     /// The life of one thread.
     fn serve(&self) {
-        let mut worker = Worker::new(&self.files);
-        while let Some(job) = self.next_job() {
-            let ended = catch_unwind(AssertUnwindSafe(|| match job {
-                Job::Operation { op, operation } => {
-                    let outcome = match self.stored(torrent_of(&operation)) {
-                        Some(stored) => stored.perform(operation),
-                        None => worker.perform(operation),
-                    };
-                    DiskDone::Operation { op, outcome }
-                }
-                Job::Read(request) => {
+        let mut worker = Worker::new(&self.files, self.lanes);
+        while let Some(work) = self.queue.next() {
+            let end = |(op, outcome)| DiskDone::Operation { op, outcome };
+            let ended = catch_unwind(AssertUnwindSafe(|| match work {
+                Work::Absorb(absorbs) => worker.absorb(absorbs).into_iter().map(end).collect(),
+                Work::Hash(ranges) => worker.hash(ranges).into_iter().map(end).collect(),
+                Work::Operation(op, operation) => vec![end((op, worker.perform(operation)))],
+                Work::Stored(op, operation, stored) => vec![end((op, stored.perform(operation)))],
+                Work::Read(request) => {
                     let reader = request.reader;
                     let outcome = match self.stored(Some(request.torrent)) {
                         Some(stored) => stored.read(request),
                         None => worker.read(request),
                     };
-                    DiskDone::Read { reader, outcome }
+                    vec![DiskDone::Read { reader, outcome }]
                 }
             }));
             let mut done = lock(&self.done);
             match ended {
-                Ok(ended) => done.list.push(ended),
+                Ok(mut ended) => done.list.append(&mut ended),
                 Err(panic) => done.panic = Some(panic),
             }
             // One wake-up for all that ends before the engine looks.
@@ -205,19 +209,6 @@ impl Pool {
 
     fn stored(&self, torrent: Option<TorrentId>) -> Option<Arc<Stored>> {
         lock(&self.stored).get(&torrent?).cloned()
-    }
-
-    fn next_job(&self) -> Option<Job> {
-        let mut jobs = lock(&self.jobs);
-        loop {
-            if let Some(job) = jobs.queue.pop_front() {
-                return Some(job);
-            }
-            if jobs.closing {
-                return None;
-            }
-            jobs = self.work.wait(jobs).unwrap_or_else(PoisonError::into_inner);
-        }
     }
 }
 

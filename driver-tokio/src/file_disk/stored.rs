@@ -5,20 +5,25 @@
 
 use super::files::fault_at;
 use super::lock;
-use super::work::{READ_BYTES, hash_blocks, hash_range, save_resume};
+use super::work::save_resume;
 use crate::disk::{Location, ReadRequest};
 use crate::resume_file;
 use crate::storage::{PART_FILE, Storage, StoredFile};
 use sameseed_core::action::{FileStat, Operation};
 use sameseed_core::block::Block;
-use sameseed_core::event::Outcome;
+use sameseed_core::event::{Hashed, Outcome};
 use sameseed_core::fault::{DiskFault, DiskFaultKind, LinkFault};
+use sameseed_core::hash::HashState;
 use sameseed_core::id::{FileIndex, PieceIndex, TorrentId};
+use sha_lanes::PageBuffer;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+
+/// Bytes read or copied at a time: few calls of the storage.
+const READ_BYTES: u32 = 256 * 1024;
 
 /// One torrent in a storage.
 #[derive(Debug)]
@@ -100,9 +105,9 @@ impl Stored {
     }
 
     /// Reads a range for sending, or for a reader.
-    pub(super) fn read(&self, request: ReadRequest) -> Result<Vec<u8>, DiskFault> {
+    pub(super) fn read(&self, request: ReadRequest) -> Result<PageBuffer, DiskFault> {
         let ReadRequest { piece, begin, len, buffer: mut bytes, .. } = request;
-        bytes.resize(len as usize, 0);
+        bytes.resize(len as usize);
         self.read_range(piece, begin, &mut bytes)?;
         Ok(bytes)
     }
@@ -272,6 +277,45 @@ impl Stored {
             begin += span.len as u32;
         }
         Ok(())
+    }
+}
+
+/// Hashes a range that `read` gives in chunks.
+fn hash_range(
+    scratch: &mut [u8],
+    mut state: HashState,
+    mut begin: u32,
+    mut len: u32,
+    last: bool,
+    mut read: impl FnMut(u32, &mut [u8]) -> Result<(), DiskFault>,
+) -> Result<Hashed, DiskFault> {
+    loop {
+        let step = len.min(READ_BYTES);
+        let chunk = &mut scratch[..step as usize];
+        read(begin, chunk)?;
+        begin = begin.saturating_add(step);
+        len -= step;
+        if last && len == 0 {
+            return Ok(Hashed::Finished(state.finish(chunk)));
+        }
+        state.absorb(chunk);
+        if len == 0 {
+            return Ok(Hashed::Running(state));
+        }
+    }
+}
+
+fn hash_blocks(mut state: HashState, blocks: &[Block], last: bool) -> Hashed {
+    match blocks.split_last() {
+        Some((end, rest)) if last => {
+            rest.iter().for_each(|block| state.absorb(block));
+            Hashed::Finished(state.finish(end))
+        }
+        None if last => Hashed::Finished(state.finish(&[])),
+        _ => {
+            blocks.iter().for_each(|block| state.absorb(block));
+            Hashed::Running(state)
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use sameseed_core::fault::{DiskFault, DiskFaultKind};
 use sameseed_core::hash::{HashState, sha1};
 use sameseed_core::id::{ConnId, Digest, FileIndex, Folder, InfoHash, PieceIndex};
 use sameseed_core::layout::Layout;
+use sha_lanes::PageBuffer;
 use std::future::poll_fn;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -29,10 +30,14 @@ fn bench(files: &[(&str, u64, bool)]) -> Bench {
 }
 
 fn bench_at(dir: TempDir, root: &Path, files: &[(&str, u64, bool)]) -> Bench {
+    bench_hashing(HashBackend::Avx512, dir, root, files)
+}
+
+fn bench_hashing(widest: HashBackend, dir: TempDir, root: &Path, files: &[(&str, u64, bool)]) -> Bench {
     let split = |path: &str| path.split('/').map(String::from).collect();
     let layout =
         Layout::new(files.iter().map(|(path, len, pad)| (split(path), *len, *pad)).collect(), PIECE_LEN).unwrap();
-    let mut disk = FileDisk::with_threads(2).unwrap();
+    let mut disk = FileDisk::with_hashing(2, widest).unwrap();
     let (parts_name, resume) = (String::from(".t.parts"), Some(dir.path().join("state/x.fastresume")));
     let (info_hash, home, layout) = (InfoHash::V1([7; 20]), Home::folder(root), Arc::new(layout));
     disk.register(TORRENT, Location { info_hash, home, layout, parts_name, resume });
@@ -122,10 +127,10 @@ impl Bench {
             piece: PieceIndex(piece),
             begin,
             len,
-            buffer: vec![1; 9],
+            buffer: PageBuffer::new(9),
         });
         match self.next().await {
-            DiskDone::Read { reader: r, outcome } if r == reader => outcome,
+            DiskDone::Read { reader: r, outcome } if r == reader => outcome.map(|bytes| bytes.to_vec()),
             other => panic!("{other:?}"),
         }
     }
@@ -299,6 +304,67 @@ async fn a_piece_hashed_in_two_operations_gives_the_same_digest() {
     let Outcome::Absorb { hash, written: Ok(()), .. } = bench.run(second).await else { panic!() };
     let content: Vec<u8> = (PIECE_LEN as usize..100_000).map(byte).collect();
     assert_eq!(hash, Some(Hashed::Finished(Digest::Sha1(sha1(&content)))));
+}
+
+/// Ends all operations that were submitted, by their number.
+async fn ends(disk: &mut FileDisk, count: usize) -> BTreeMap<OpId, Outcome> {
+    let (mut done, mut ended) = (Vec::new(), BTreeMap::new());
+    while ended.len() < count {
+        poll_fn(|cx| disk.poll_done(cx, &mut done)).await;
+        for done in done.drain(..) {
+            let DiskDone::Operation { op, outcome } = done else { panic!("{done:?}") };
+            assert!(ended.insert(op, outcome).is_none(), "each ends once");
+        }
+    }
+    ended
+}
+
+#[tokio::test]
+async fn pieces_that_are_hashed_side_by_side_have_each_its_own_digest() {
+    const PIECES: u32 = 23;
+    const LAST_BYTES: u32 = 40_001;
+    for widest in HashBackend::ALL {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("root");
+        let whole = u64::from(PIECE_LEN) * u64::from(PIECES - 1);
+        let files = [("t/a", whole, false), ("t/b", LAST_BYTES.into(), false)];
+        let mut bench = bench_hashing(widest, dir, &root, &files);
+        bench.prepare().await;
+        let len_of = |piece| if piece + 1 == PIECES { LAST_BYTES } else { PIECE_LEN };
+        let content = |piece: u32| blocks((piece * PIECE_LEN) as usize, len_of(piece) as usize);
+        let bytes = |blocks: &[Block]| blocks.iter().flat_map(|block| block.to_vec()).collect::<Vec<u8>>();
+        let digest = |piece| Hashed::Finished(Digest::Sha1(sha1(&bytes(&content(piece)))));
+        // Some are written unhashed, as when buffers are short.
+        let hash_of = |piece| (piece % 5 != 3).then(HashState::default);
+        for piece in 0..PIECES {
+            let (blocks, hash) = (content(piece), hash_of(piece));
+            let (torrent, begin, last) = (TORRENT, 0, true);
+            let absorb = Operation::Absorb { torrent, piece: PieceIndex(piece), begin, blocks, hash, last };
+            bench.disk.submit(OpId(piece.into()), absorb);
+        }
+        for (OpId(op), outcome) in ends(&mut bench.disk, PIECES as usize).await {
+            let (piece, Outcome::Absorb { blocks, hash, written }) = (op as u32, outcome) else { panic!("{op}") };
+            let expected = hash_of(piece).map(|_| digest(piece));
+            assert_eq!((hash, written), (expected, Ok(())), "{widest:?}, piece {piece}");
+            assert_eq!(bytes(&blocks), bytes(&content(piece)), "its own buffers come home");
+        }
+        // One that cannot be read fails alone.
+        std::fs::remove_file(root.join("t/b")).unwrap();
+        bench.disk.pool.files.forget_handles(TORRENT);
+        for piece in 0..PIECES {
+            let (torrent, begin, len, last) = (TORRENT, 0, len_of(piece), true);
+            let hash = HashState::default();
+            let range = Operation::Hash { torrent, piece: PieceIndex(piece), begin, len, hash, last };
+            bench.disk.submit(OpId(piece.into()), range);
+        }
+        for (OpId(op), outcome) in ends(&mut bench.disk, PIECES as usize).await {
+            let (piece, Outcome::Hash(hash)) = (op as u32, outcome) else { panic!("{op}") };
+            match piece + 1 == PIECES {
+                true => assert_eq!(hash.unwrap_err().kind, DiskFaultKind::NotFound),
+                false => assert_eq!(hash, Ok(digest(piece)), "{widest:?}, piece {piece}"),
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
-//! What one thread of the disk does with one operation. Buffers come home in every outcome.
+//! What one thread of the disk does with its operations: one at a time, but for those that hash. Buffers come home in every outcome.
 
 use super::files::{Files, PARTS, Place, Purpose, fault};
+use super::hashing::Hasher;
+use super::queue::{Absorb, HashRange};
 use crate::disk::ReadRequest;
 use crate::resume_file;
 use rustix::io::Errno;
@@ -8,28 +10,62 @@ use sameseed_core::action::Operation;
 use sameseed_core::block::Block;
 use sameseed_core::event::{Hashed, Outcome};
 use sameseed_core::fault::{DiskFault, LinkFault};
-use sameseed_core::hash::HashState;
-use sameseed_core::id::{FileIndex, PieceIndex};
+use sameseed_core::id::{FileIndex, OpId, PieceIndex};
+use sha_lanes::{Lanes, PageBuffer};
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-/// Bytes read for hashing at a time: few system calls, and they are still in the cache when they are hashed.
-pub(super) const READ_BYTES: u32 = 256 * 1024;
 /// Slices of one write; Linux takes no more (`IOV_MAX`).
 const MAX_SLICES: usize = 1024;
 
 /// One thread's tools.
 pub(super) struct Worker<'a> {
     files: &'a Files,
-    scratch: Box<[u8]>,
+    hasher: Hasher,
 }
 
 impl<'a> Worker<'a> {
-    pub(super) fn new(files: &'a Files) -> Self {
-        Worker { files, scratch: vec![0; READ_BYTES as usize].into_boxed_slice() }
+    pub(super) fn new(files: &'a Files, lanes: Lanes) -> Self {
+        Worker { files, hasher: Hasher::new(lanes) }
+    }
+
+    /// Writes blocks of several pieces. They are hashed side by side first, while they are in the cache.
+    pub(super) fn absorb(&mut self, absorbs: Vec<Absorb>) -> Vec<(OpId, Outcome)> {
+        let hashes = self.hasher.absorb(&absorbs);
+        let write = |(absorb, hash): (Absorb, Option<Hashed>)| {
+            let Absorb { op, torrent, piece, begin, blocks, .. } = absorb;
+            let written = self
+                .files
+                .writable_place(torrent)
+                .and_then(|place| write(self.files, &place, piece, begin, &blocks))
+                .inspect_err(|_| self.files.forget_handles(torrent));
+            (op, Outcome::Absorb { blocks, hash, written })
+        };
+        absorbs.into_iter().zip(hashes).map(write).collect()
+    }
+
+    /// Reads ranges of several pieces and hashes them side by side.
+    pub(super) fn hash(&mut self, ranges: Vec<HashRange>) -> Vec<(OpId, Outcome)> {
+        let files = self.files;
+        let places: Vec<Result<Arc<Place>, DiskFault>> =
+            ranges.iter().map(|range| files.place(range.torrent)).collect();
+        for (range, place) in ranges.iter().zip(&places) {
+            if let Ok(place) = place {
+                rely_upon(place, range);
+            }
+        }
+        let hashes = self.hasher.hash(&ranges, |which, begin, chunk| {
+            let place = places[which].as_ref().map_err(Clone::clone)?;
+            read(files, place, ranges[which].piece, begin, chunk)
+        });
+        let end = |(range, hashed): (HashRange, Result<Hashed, DiskFault>)| {
+            (range.op, Outcome::Hash(hashed.inspect_err(|_| files.forget_handles(range.torrent))))
+        };
+        ranges.into_iter().zip(hashes).map(end).collect()
     }
 
     /// Does an operation. After a fault the torrent's files are opened afresh.
@@ -48,22 +84,6 @@ impl<'a> Worker<'a> {
             Operation::DropParts { torrent } => {
                 Outcome::DropParts(self.files.writable_place(torrent).and_then(|place| self.files.drop_parts(&place)))
             }
-            Operation::Absorb { torrent, piece, begin, blocks, hash, last } => {
-                // Hash first, while the bytes are in the cache.
-                let hash = hash.map(|state| hash_blocks(state, &blocks, last));
-                let written = self
-                    .files
-                    .writable_place(torrent)
-                    .and_then(|place| write(self.files, &place, piece, begin, &blocks))
-                    .inspect_err(|_| self.files.forget_handles(torrent));
-                Outcome::Absorb { blocks, hash, written }
-            }
-            Operation::Hash { torrent, piece, begin, len, hash, last } => Outcome::Hash(
-                self.files
-                    .place(torrent)
-                    .and_then(|place| self.hash(&place, piece, begin, len, hash, last))
-                    .inspect_err(|_| self.files.forget_handles(torrent)),
-            ),
             Operation::Sync { torrent } => Outcome::Sync(
                 self.files
                     .place(torrent)
@@ -79,6 +99,9 @@ impl<'a> Worker<'a> {
             Operation::Move { torrent, to } => Outcome::Move(self.files.move_to(torrent, &to)),
             Operation::Rename { torrent, from, to } => Outcome::Rename(self.files.rename(torrent, &from, &to)),
             Operation::Delete { torrent, files } => Outcome::Delete(self.files.delete(torrent, files)),
+            Operation::Absorb { .. } | Operation::Hash { .. } => {
+                unreachable!("the queue gives them to `absorb` and `hash`")
+            }
             // The driver keeps these to itself.
             Operation::Resolve { .. } => Outcome::Resolve(Err(LinkFault::Other)),
             Operation::Fetch(_) => Outcome::Fetch(Err(LinkFault::Other)),
@@ -86,44 +109,25 @@ impl<'a> Worker<'a> {
     }
 
     /// Reads a range for sending.
-    pub(super) fn read(&mut self, request: ReadRequest) -> Result<Vec<u8>, DiskFault> {
+    pub(super) fn read(&mut self, request: ReadRequest) -> Result<PageBuffer, DiskFault> {
         let ReadRequest { torrent, piece, begin, len, buffer: mut bytes, reader: _ } = request;
-        bytes.resize(len as usize, 0);
+        bytes.resize(len as usize);
         let place = self.files.place(torrent)?;
         read(self.files, &place, piece, begin, &mut bytes).inspect_err(|_| self.files.forget_handles(torrent))?;
         Ok(bytes)
-    }
-
-    fn hash(
-        &mut self,
-        place: &Place,
-        piece: PieceIndex,
-        begin: u32,
-        len: u32,
-        state: HashState,
-        last: bool,
-    ) -> Result<Hashed, DiskFault> {
-        // A former life of this program may have written it, and died before it was safe.
-        let in_parts = place.parts_of(piece);
-        for (span, home) in place.site.layout.placed_spans(piece, begin, len, &in_parts).filter(|(s, _)| !s.pad) {
-            place.mark_written(home.map_or(span.file, |_| PARTS));
-        }
-        hash_range(&mut self.scratch, state, begin, len, last, |begin, chunk| {
-            read(self.files, place, piece, begin, chunk)
-        })
     }
 
     /// Copies a range from the part file to the file that it belongs to.
     fn unpart(&mut self, place: &Place, piece: PieceIndex, range: Range<u32>) -> Result<(), DiskFault> {
         let (mut begin, end) = (range.start, range.end);
         while begin < end {
-            let step = (end - begin).min(READ_BYTES);
+            let step = (end - begin).min(self.hasher.scratch().len() as u32);
             let Some((span, Some(at))) =
                 place.site.layout.placed_spans(piece, begin, step, std::slice::from_ref(&range)).next()
             else {
                 return Err(place.fault(PARTS, io::ErrorKind::UnexpectedEof.into()));
             };
-            let chunk = &mut self.scratch[..span.len as usize];
+            let chunk = &mut self.hasher.scratch()[..span.len as usize];
             let parts = self.files.open(place, PARTS, Purpose::Read)?;
             parts.read_exact_at(chunk, at).map_err(|error| place.fault(PARTS, error))?;
             let file = self.files.open(place, span.file, Purpose::Create)?;
@@ -143,31 +147,6 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// Hashes a range that `read` gives in chunks.
-pub(super) fn hash_range(
-    scratch: &mut [u8],
-    mut state: HashState,
-    mut begin: u32,
-    mut len: u32,
-    last: bool,
-    mut read: impl FnMut(u32, &mut [u8]) -> Result<(), DiskFault>,
-) -> Result<Hashed, DiskFault> {
-    loop {
-        let step = len.min(READ_BYTES);
-        let chunk = &mut scratch[..step as usize];
-        read(begin, chunk)?;
-        begin = begin.saturating_add(step);
-        len -= step;
-        if last && len == 0 {
-            return Ok(Hashed::Finished(state.finish(chunk)));
-        }
-        state.absorb(chunk);
-        if len == 0 {
-            return Ok(Hashed::Running(state));
-        }
-    }
-}
-
 pub(super) fn save_resume(path: Option<&Path>, bytes: &[u8]) -> Result<(), DiskFault> {
     let Some(path) = path else {
         return Err(fault(PathBuf::new(), io::Error::other("there is no place for resume data")));
@@ -175,16 +154,12 @@ pub(super) fn save_resume(path: Option<&Path>, bytes: &[u8]) -> Result<(), DiskF
     resume_file::save(path, bytes).map_err(|error| fault(path.into(), error))
 }
 
-pub(super) fn hash_blocks(mut state: HashState, blocks: &[Block], last: bool) -> Hashed {
-    match blocks.split_last() {
-        Some((end, rest)) if last => {
-            rest.iter().for_each(|block| state.absorb(block));
-            Hashed::Finished(state.finish(end))
-        }
-        None if last => Hashed::Finished(state.finish(&[])),
-        _ => {
-            blocks.iter().for_each(|block| state.absorb(block));
-            Hashed::Running(state)
+/// What is hashed and found right is had: a former life of this program may have written it, and died before it was safe.
+fn rely_upon(place: &Place, range: &HashRange) {
+    let in_parts = place.parts_of(range.piece);
+    for (span, home) in place.site.layout.placed_spans(range.piece, range.begin, range.len, &in_parts) {
+        if !span.pad {
+            place.mark_written(home.map_or(span.file, |_| PARTS));
         }
     }
 }

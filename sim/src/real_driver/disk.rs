@@ -5,7 +5,7 @@
 
 use super::account::{Account, Counted};
 use crate::content;
-use driver_tokio::{Disk, DiskDone, Location, ReadRequest};
+use driver_tokio::{Disk, DiskDone, Location, PageBuffer, ReadRequest};
 use sameseed_core::action::{FileStat, Operation};
 use sameseed_core::event::{Hashed, Outcome};
 use sameseed_core::fault::{DiskFault, DiskFaultKind};
@@ -302,7 +302,7 @@ impl SimDisk {
                 DiskDone::Operation { op, outcome }
             }
             (Job::Read(read), fault) => {
-                let data = stored.read(read.piece, read.begin, read.len).map(<[u8]>::to_vec);
+                let data = stored.read(read.piece, read.begin, read.len).map(PageBuffer::from);
                 DiskDone::Read { reader: read.reader, outcome: fault.map_or(data, Err) }
             }
         }
