@@ -5,15 +5,21 @@ use driver_tokio::core::action::Notice;
 use driver_tokio::core::config::{ActiveLimits, Goal, SeedingGoals};
 use driver_tokio::core::event::QueueMove;
 use driver_tokio::core::view::TorrentState::{self, *};
-use driver_tokio::{AddTorrentOptions, Event, Events, Torrent};
+use driver_tokio::{AddTorrentOptions, Event, Torrent};
 use std::time::Duration;
 
 async fn state(torrent: &Torrent) -> TorrentState {
     torrent.view().await.unwrap().state
 }
 
-async fn checked(events: &mut Events) {
-    wait_for(events, |event| matches!(event, Event::Notice(Notice::Checked { .. })).then_some(())).await;
+/// Its check is over, and what is missing was made.
+async fn ready(torrent: &Torrent) {
+    in_time(async {
+        while state(torrent).await == Checking {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -21,13 +27,10 @@ async fn torrents_wait_for_their_turn_and_one_that_is_moved_to_the_top_has_it_at
     let dir = tempfile::tempdir().unwrap();
     let one_at_a_time = ActiveLimits { downloads: Some(1), seeds: None };
     let session = builder().home(dir.path()).active_limits(one_at_a_time).start().await.unwrap();
-    let mut events = session.events();
-    let mut torrents = Vec::new();
-    for name in ["first", "second"] {
-        torrents.push(session.add(Sample::usual(name).metainfo).await.unwrap());
-        checked(&mut events).await;
-    }
-    let [first, second] = &torrents[..] else { panic!("two were added") };
+    let (first, second) = (&session.add(Sample::usual("first").metainfo).await.unwrap(), Sample::usual("second"));
+    ready(first).await;
+    let second = &session.add(second.metainfo).await.unwrap();
+    ready(second).await;
     assert_eq!((state(first).await, state(second).await), (Downloading, Queued));
     second.move_in_queue(QueueMove::Top).await.unwrap();
     assert_eq!((state(first).await, state(second).await), (Queued, Downloading));
