@@ -165,7 +165,7 @@ fn no_control_characters(run: &Run) -> Outcome {
     }
 }
 
-/// A tracker without peers, its interval odd: one announce within some seconds, not many.
+/// A tracker without peers and without counts, its interval odd: one announce and one scrape within some seconds, not many.
 fn is_asked_once(stage: &Stage, interval_s: i64) -> Outcome {
     let answer = http_ok(&reply(interval_s, &[]));
     let tracker = HttpTracker::start(move |_, stream| send(stream, &answer))?;
@@ -180,8 +180,11 @@ fn is_asked_once(stage: &Stage, interval_s: i64) -> Outcome {
     while !quiet.is_over() {
         std::thread::sleep(Duration::from_millis(50));
     }
-    if tracker.requests().len() != 1 {
-        return Err(format!("asked {} times", tracker.requests().len()).into());
+    let requests = tracker.requests();
+    let announces = requests.iter().filter(|target| target.starts_with("/announce")).count();
+    let scrapes = requests.iter().filter(|target| target.starts_with("/scrape")).count();
+    if (announces, scrapes) != (1, 1) || requests.len() != 2 {
+        return Err(format!("asked {requests:?}").into());
     }
     run.check_alive()?;
     run.terminate(7)
