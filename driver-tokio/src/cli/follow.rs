@@ -150,9 +150,11 @@ impl<'a> Run<'a> {
     async fn look(&mut self, now: Duration) -> Result<(), Failure> {
         let view = self.session.view().await.map_err(|_| session_ended())?;
         let mut silent = BTreeMap::new();
+        // Only of those that are told of: to ask for the reasons of ten thousand once a second would keep a core busy.
+        let room = self.teller.room_for_whys();
         for view in &view.torrents {
             let part = self.parts.get_mut(&view.torrent).filter(|part| !part.ended);
-            if part.is_some_and(|part| part.silence.is_long(now, view)) {
+            if part.is_some_and(|part| part.silence.is_long(now, view)) && silent.len() < room {
                 let why = self.session.explain(view.torrent).await.map_err(|_| session_ended())?;
                 silent.extend(why.map(|why| (view.torrent, why)));
             }

@@ -88,6 +88,17 @@ impl Teller {
         }
     }
 
+    /// Of how many torrents to which nothing comes the next look says why.
+    pub(crate) fn room_for_whys(&self) -> usize {
+        let is_printed = (self.looks + 1).is_multiple_of(PRINT_EVERY_LOOKS);
+        match () {
+            () if !self.json && self.lines.is_terminal() => DRAW_ROWS,
+            () if !is_printed => 0,
+            () if self.json => usize::MAX,
+            () => PRINT_ROWS,
+        }
+    }
+
     /// Where all stands; `live` are those torrents that have not ended, `silent` those of them to which nothing comes, and why.
     pub(crate) fn look(
         &mut self,
