@@ -176,7 +176,8 @@ impl Files {
         }
         let (name, offset) = home.map_or((span.file, span.offset), |at| (PARTS, at));
         let file = lock(&self.handles).find((place.number, name), false)?;
-        let is_there = memory::holds(&file, offset) && memory::holds(&file, offset + u64::from(len) - 1);
+        let last = offset + u64::from(len.checked_sub(1)?);
+        let is_there = memory::holds(&file, offset) && memory::holds(&file, last);
         is_there.then(|| FileRange { file, offset, len, path: place.full_path(name) })
     }
 

@@ -96,7 +96,6 @@ impl World {
         }
     }
 
-    /// Notes whose turn it is, and who is at the other end.
     /// The node at the other end of a connection.
     fn other_end(&self, index: NodeIndex, conn: ConnId) -> Option<NodeIndex> {
         let (link, side) = self.nodes[index].conns.get(&conn)?;
