@@ -64,6 +64,8 @@ pub(super) struct Wire {
     told_all: bool,
     /// Pieces that the peer had told of and took back (BEP 54).
     untold: BTreeSet<u32>,
+    /// Those of them since the last drain, told again or not: what was asked of them before may still be seen to be sent.
+    lately_untold: BTreeSet<u32>,
     /// The ids under which the other side takes `lt_donthave`, and under which the client does.
     donthave_ids: [Option<u8>; 2],
     /// Pieces that the client has found to be gone, and must take back.
@@ -232,6 +234,7 @@ impl Wire {
         if self.has_told(piece) {
             self.told.remove(&piece);
             self.untold.insert(piece);
+            self.lately_untold.insert(piece);
             self.asked.retain(|range| range.0 != piece);
             self.recount_wanted();
         }
@@ -478,6 +481,12 @@ impl Wire {
             self.doubtful.insert(range);
             return Ok(());
         }
+        if self.lately_untold.contains(&piece) {
+            // Nor here, whether it was asked for before the peer took the piece back and told of it again: then it is forgotten.
+            self.doubtful.insert(range);
+            *self.open_asks.entry(range).or_default() += 1;
+            return Ok(());
+        }
         self.doubtful.remove(&range);
         if !self.asked.insert(range) && !late {
             return Err((Check::AskedOnce, format!("{range:?}")));
@@ -520,6 +529,7 @@ impl Wire {
         if self.asks_wait {
             return Ok(());
         }
+        self.lately_untold.clear();
         self.settle_answers()?;
         if let Some(piece) = self.gone.first() {
             return Err((Check::TakenBack, format!("piece {piece} is gone")));
@@ -717,6 +727,11 @@ mod tests {
         assert_eq!(breach(true, [By(Have { index: 1 }), By(gone(3, 1))]), Some(Check::Readable));
         let asks = [By(takes()), To(HaveAll), To(Unchoke), By(Interested), To(gone(3, 3)), By(ASK)];
         assert_eq!(breach(true, asks), Some(Check::PossibleRequest));
+        // Told again in the same breath: one request may be older, and forgotten; the next may not.
+        let told = || [By(takes()), To(HaveAll), To(Unchoke), By(Interested), To(gone(3, 3)), To(Have { index: 3 })];
+        assert_eq!(breach(true, told().into_iter().chain([By(ASK), By(ASK)])), None);
+        assert_eq!(breach(true, told().into_iter().chain([By(ASK), By(ASK), By(ASK)])), Some(Check::AskedOnce));
+        assert_eq!(breach(true, told().into_iter().chain([By(KeepAlive), By(ASK), By(ASK)])), Some(Check::AskedOnce));
     }
 
     #[test]
