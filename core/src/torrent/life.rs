@@ -115,9 +115,13 @@ impl Life {
 impl Torrent {
     /// Be silent.
     pub(crate) fn pause(&mut self, now: Instant, shared: &mut Shared) {
-        self.life.paused = true;
+        let was_paused = core::mem::replace(&mut self.life.paused, true);
         self.check.yield_to_pause();
         self.settle(now, shared);
+        if !was_paused {
+            // Also of a torrent that had taken its leave before, and was asked about since.
+            self.end_scrapes(now, shared);
+        }
         self.note_totals(now, shared);
     }
 

@@ -51,7 +51,7 @@ impl Torrent {
 
     pub(super) fn stop_announcing(&mut self, now: Instant, shared: &mut Shared) {
         if self.is_leaving() {
-            self.announce(now, shared, AnnounceEvent::EndScrapes);
+            self.end_scrapes(now, shared);
         }
         if !self.goodbye_said {
             self.announce(now, shared, AnnounceEvent::Stop);
@@ -66,6 +66,11 @@ impl Torrent {
     /// Asks each tracker how large the swarm is.
     pub(crate) fn scrape(&mut self, now: Instant, shared: &mut Shared) {
         self.announce(now, shared, AnnounceEvent::Scrape);
+    }
+
+    /// Nobody wants to know that any more.
+    pub(super) fn end_scrapes(&mut self, now: Instant, shared: &mut Shared) {
+        self.announce(now, shared, AnnounceEvent::EndScrapes);
     }
 
     /// A picture of each tracker.

@@ -91,7 +91,7 @@ impl Tally {
                 // A failure has no trace; how far it came stands for it.
                 self.traces.insert(scenario.seed, failure.step);
                 let seeds = self.failures.entry(failure.name()).or_default();
-                if seeds.is_empty() {
+                if seeds.len() < SEEDS_NAMED {
                     tell(&format!("seed {} FAILED: {}", scenario.seed, failure.name()));
                 }
                 let line = failure.text.lines().next().unwrap_or_default();

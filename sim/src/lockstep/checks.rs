@@ -62,7 +62,7 @@ checks! {
     LiarBan "who alone sent a bad piece is cut off at once and not dialled again, and no liar spoils many pieces",
     Starving "an interested peer is unchoked within a turn for each peer that waits with it",
     Silent "a paused torrent is silent: no peer, no dial, no announce but the goodbye, and no scrape unless somebody asks",
-    Active "a torrent that may not be active, or says that it was seeded enough, is silent: no peer, and no announce but the goodbye",
+    Active "a torrent that may not be active, or says that it was seeded enough, is silent: no peer, and no announce but the goodbye, unless it is being checked",
     Gone "a removed torrent is gone: no connection, operation or buffer of it, and no file if so wanted",
     Shown "how large the swarm is said to be is what that tracker has said, and what it has just said is shown",
     Explained "a torrent says why it receives no more, and each of its connections why it does not",

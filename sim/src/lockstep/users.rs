@@ -11,6 +11,7 @@ use sameseed_core::config::{ActiveLimits, RateLimits};
 use sameseed_core::event::{Command, Event, QueueMove};
 use sameseed_core::id::Folder;
 use sameseed_core::time::{Duration, Instant};
+use sameseed_core::view::TorrentState;
 
 /// The most commands of one flood.
 const MAX_FLOOD: u64 = 12;
@@ -195,8 +196,9 @@ impl World {
         let asked = scrape && host.scrape_asked.is_some_and(|asked| self.now.since(asked) <= SCRAPED);
         let is_over = |since: Instant| self.now.since(since) > GOODBYE;
         let silent = host.paused_since.filter(|since| is_over(*since) || !(goodbye || late));
-        // Its state may change without a command, and its goodbye begins then.
-        let inactive = host.inactive_since(self.content.layout()).filter(|_| !(goodbye || late));
+        // Its state may change without a command, and its goodbye begins then. Who is being checked asks for no place, and goes on as before.
+        let is_checking = || host.view().torrents.iter().any(|torrent| torrent.state == TorrentState::Checking);
+        let inactive = host.inactive_since(self.content.layout()).filter(|_| !(goodbye || late || is_checking()));
         for (check, since) in [(Check::Silent, silent), (Check::Active, inactive)] {
             if let Some(since) = since.filter(|_| !asked) {
                 let after = self.now.since(since);

@@ -5,7 +5,7 @@ use super::harness::{Said, TORRENT, World};
 use crate::action::{Action, Notice, Operation, Refusal};
 use crate::announce::HEDGE_AFTER;
 use crate::candidates::MAX_CANDIDATES;
-use crate::config::Config;
+use crate::config::{ActiveLimits, Config};
 use crate::event::{Command, Event};
 use crate::id::BLOCK_LEN;
 use crate::time::Duration;
@@ -112,6 +112,21 @@ fn a_tracker_added_by_hand_is_asked_when_the_others_give_nothing() {
     });
     let added = SocketAddr::from(([10, 0, 0, 8], 80));
     assert!(asked.clone().any(|to| to == added), "{:?}", asked.collect::<Vec<_>>());
+}
+
+#[test]
+fn a_scrape_ends_with_a_pause_also_when_the_torrent_was_silent_before() {
+    let mut world = World::tracked(config(), vec![URL]);
+    world.answer_fetch(reply(&[]));
+    let limits = ActiveLimits { downloads: Some(0), seeds: Some(0) };
+    world.handle(Event::Command(Command::SetActiveLimits { limits }));
+    world.answer_fetch(reply(&[]));
+    world.handle(Event::Command(Command::Scrape { torrent: TORRENT }));
+    world.handle(Event::Command(Command::Pause { torrent: None }));
+    world.answer_fetch(encode_scrape(world.torrent().info_hash, &Swarm::default()));
+    let scraped = |notice: &Notice| matches!(notice, Notice::Scraped { .. });
+    assert!(!world.notices.iter().any(scraped), "nobody waits for it");
+    assert_eq!(world.engine.poll_timeout(), None);
 }
 
 #[test]
