@@ -102,6 +102,8 @@ impl Torrent {
         }
         for piece in &lost {
             let priority = self.selection.of_piece(*piece);
+            // A slow peer's copy may still be arriving: nobody counts on it any more.
+            self.expect_nothing_of(shared, *piece);
             self.pieces.set_lost(*piece, priority != Priority::Skip);
             self.picker.insert(*piece, priority);
             self.checkpoints.unclaim(now, *piece);

@@ -197,7 +197,7 @@ impl Torrent {
     }
 
     /// Nothing more of a piece is awaited, and what is just coming is of no use.
-    fn expect_nothing_of(&mut self, shared: &mut Shared, piece: PieceIndex) {
+    pub(super) fn expect_nothing_of(&mut self, shared: &mut Shared, piece: PieceIndex) {
         for peer in self.peers.values_mut() {
             if let Some(block) = peer.disown_incoming(piece) {
                 shared.pool.give_back(block);

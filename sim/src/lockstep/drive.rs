@@ -223,7 +223,8 @@ impl World {
             let snubbed = |conn| host.engine.peers(TORRENT).iter().any(|peer| peer.conn == conn && peer.snubbed);
             host.books.judge_asks(&host.wires, (*conn, &asks), layout, snubbed)?;
         }
-        touched.clear();
+        let wires = &mut self.host_mut(index).wires;
+        std::mem::take(&mut touched).iter().for_each(|conn| _ = wires.get_mut(conn).map(Wire::looked_at));
         self.host_mut(index).touched = touched;
         let mut books = std::mem::take(&mut self.host_mut(index).books);
         let is_liar = |conn| self.other_end(index, conn).is_some_and(|node| sends_bad_data(&self.nodes[node]));

@@ -86,6 +86,8 @@ pub(super) struct Wire {
     new_asks: Vec<Range>,
     /// Blocks that came since this was last taken, and whether an answer to a request of ours was open.
     new_blocks: Vec<(Range, Asked)>,
+    /// Requests of ours that were called off since the last look: others may have been asked for more just before that.
+    called_off: BTreeSet<Range>,
     /// Requests of ours that were answered by no block and no reject, how often each; also those that were called off.
     open_asks: BTreeMap<Range, u32>,
     /// A block came that was asked for.
@@ -272,9 +274,14 @@ impl Wire {
         &self.asked
     }
 
-    /// Requests that may be under way, and the block that is arriving, asked for or not.
+    /// Requests that may be under way, or were until now, and the block that is arriving, asked for or not.
     pub(super) fn coming(&self) -> impl Iterator<Item = Range> {
-        self.asked.iter().chain(&self.doubtful).copied().chain(self.arriving())
+        self.asked.iter().chain(&self.doubtful).chain(&self.called_off).copied().chain(self.arriving())
+    }
+
+    /// All that was asked of all peers until now has been looked at.
+    pub(super) fn looked_at(&mut self) {
+        self.called_off.clear();
     }
 
     /// The block that has begun to arrive.
@@ -412,7 +419,9 @@ impl Wire {
             }
             NaiveMessage::Have { index } => self.announce(index, host)?,
             NaiveMessage::Request { index, begin, length } => self.ask((index, begin, length), late, host)?,
-            NaiveMessage::Cancel { index, begin, length } => _ = self.asked.remove(&(index, begin, length)),
+            NaiveMessage::Cancel { index, begin, length } => {
+                self.called_off.extend(self.asked.take(&(index, begin, length)));
+            }
             NaiveMessage::RejectRequest { index, begin, length } => {
                 if !self.is_fast() {
                     return Err((Check::Readable, String::from("a reject without BEP 6")));
@@ -732,6 +741,16 @@ mod tests {
         assert_eq!(breach(true, told().into_iter().chain([By(ASK), By(ASK)])), None);
         assert_eq!(breach(true, told().into_iter().chain([By(ASK), By(ASK), By(ASK)])), Some(Check::AskedOnce));
         assert_eq!(breach(true, told().into_iter().chain([By(KeepAlive), By(ASK), By(ASK)])), Some(Check::AskedOnce));
+    }
+
+    #[test]
+    fn what_was_called_off_may_have_been_under_way_until_all_are_looked_at() {
+        let (mut wire, range) = (Wire::new(true), (3, 0, 16_384));
+        wire.asked.insert(range);
+        wire.say(Cancel { index: 3, begin: 0, length: 16_384 }, false, &Host(BTreeSet::new())).unwrap();
+        assert!(wire.asked().is_empty() && wire.coming().eq([range]));
+        wire.looked_at();
+        assert_eq!(wire.coming().count(), 0);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use super::{block, config};
 use crate::action::{CloseReason, FileStat, Notice, Operation};
 use crate::config::Config;
 use crate::event::{Command, Event};
+use crate::explain::Cause;
 use crate::fault::{DiskFault, DiskFaultKind, PeerFault};
 use crate::id::{BLOCK_LEN, ConnId, PeerId, PieceIndex};
 use crate::peer::LT_DONTHAVE_ID;
@@ -158,6 +159,51 @@ fn who_pauses_while_losses_are_looked_for_loses_nothing_of_the_answer() {
     world.disk_works = true;
     world.handle(Event::Command(Command::Resume { torrent: None }));
     assert_eq!(world.torrent().state, TorrentState::Downloading);
+    world.audit();
+}
+
+#[test]
+fn a_copy_that_is_still_arriving_when_its_piece_is_lost_counts_for_nothing_when_that_is_asked_for_again() {
+    // Nobody has the second piece: else all would be done, and the link to another seed be closed.
+    let mut world = World::new(2, PIECE, false, config());
+    let [slow, quick] = [1, 2].map(|host| {
+        let peer = world.accept(host);
+        world.shake(peer, host, true);
+        world.say_bits(peer, |piece| piece == 0);
+        world.say(peer, &Message::Extended { id: 0, payload: DONTHAVE });
+        world.say(peer, &Message::Unchoke);
+        peer
+    });
+    // End game: both are asked. The copy comes while the piece is had already.
+    let asked = world.asked(slow);
+    let bytes = world.block_bytes(asked[1]);
+    world.give(slow, asked[0]);
+    world.send_bytes(slow, &bytes[..100]);
+    world.give(quick, asked[1]);
+    assert_eq!(world.torrent().have, 1);
+    world.cut(Some(0));
+    world.fail_to_serve(3);
+    assert_eq!(world.torrent().lost_pieces, 1);
+    // The harness recounts after each event.
+    world.serve(quick, 100);
+    world.send_bytes(slow, &bytes[100..]);
+    world.serve(slow, 100);
+    world.audit();
+}
+
+#[test]
+fn the_last_block_of_who_took_its_piece_back_is_waited_for_and_that_is_said() {
+    let mut world = World::new(1, PIECE, false, config());
+    let peer = seed(&mut world, 1, true);
+    world.say(peer, &Message::Unchoke);
+    let asked = world.asked(peer);
+    world.give(peer, asked[0]);
+    world.take_back(peer, 0);
+    let bytes = world.block_bytes(asked[1]);
+    world.send_bytes(peer, &bytes[..100]);
+    let explanation = world.engine.explain_torrent(world.now, TORRENT).unwrap();
+    assert!(matches!(explanation.top(), Some(Cause::LastBlocks { requests: 1, peers: 1, .. })), "{explanation:?}");
+    world.send_bytes(peer, &bytes[100..]);
     world.audit();
 }
 

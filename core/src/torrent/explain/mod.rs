@@ -49,6 +49,13 @@ struct Crowd {
     in_line: u32,
 }
 
+impl Crowd {
+    /// How long the oldest request has been under way.
+    fn waited(&self, now: Instant) -> Duration {
+        self.oldest.map_or(Duration::ZERO, |sent| now.since(sent))
+    }
+}
+
 /// What a piece waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Waits {
@@ -149,6 +156,8 @@ impl Torrent {
             match nowhere {
                 Some(_) if crowd.having == 0 => causes.push(Cause::PeersHaveNothing { peers: crowd.live }),
                 Some(nowhere) => causes.push(nowhere),
+                // Its last holder has taken it back in the midst of its last block (BEP 54).
+                None if crowd.requests > 0 => causes.push(last_blocks(now, crowd)),
                 // Its last holder has gone.
                 None if lacking.at_disk > 0 => causes.push(Cause::WritesAwaited { pieces: lacking.at_disk }),
                 None => {}
@@ -177,15 +186,14 @@ impl Torrent {
         let (before, after) = if disk_is_slow { (buffers, None) } else { (None, buffers) };
         causes.extend(before);
         let (requests, peers) = (crowd.requests, crowd.asked);
-        let waited = crowd.oldest.map_or(Duration::ZERO, |sent| now.since(sent));
         match () {
             () if is_limited => {}
             () if rate > 0 && requests > 0 => causes.push(Cause::Receiving { peers, bytes_per_s: rate }),
             () if crowd.snubbed == crowd.free => causes.push(Cause::Snubbed { peers: crowd.snubbed }),
             () if requests > 0 && lacking.unasked == 0 && lacking.suspected.count == 0 => {
-                causes.push(Cause::LastBlocks { requests, peers, waited });
+                causes.push(last_blocks(now, crowd));
             }
-            () if requests > 0 => causes.push(Cause::AnswersAwaited { requests, peers, waited }),
+            () if requests > 0 => causes.push(Cause::AnswersAwaited { requests, peers, waited: crowd.waited(now) }),
             () if crowd.late > 0 => causes.push(Cause::GivenUpArriving { peers: crowd.late }),
             () => {}
         }
@@ -280,6 +288,11 @@ impl Torrent {
         let (whose, bytes_per_s) = lower_limit(limits)?;
         (waiting > 0 || is_near(rate, bytes_per_s)).then_some(Cause::DownLimit { whose, bytes_per_s, waiting })
     }
+}
+
+/// What is under way is all that is left.
+fn last_blocks(now: Instant, crowd: Crowd) -> Cause {
+    Cause::LastBlocks { requests: crowd.requests, peers: crowd.asked, waited: crowd.waited(now) }
 }
 
 /// The lower one of two limits, of which 0 is none: the torrent's own and that of all.
