@@ -6,6 +6,7 @@ use crate::event::{AddTorrent, Command};
 use crate::id::TorrentId;
 use crate::time::Instant;
 use crate::torrent::{Shared, Torrent};
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 impl Engine {
@@ -80,7 +81,7 @@ impl Engine {
             return;
         }
         self.by_hash.insert(info_hash, id);
-        self.torrents.insert(id, Torrent::add(now, &mut self.shared, &self.seed, add));
+        self.torrents.insert(id, Box::new(Torrent::add(now, &mut self.shared, &self.seed, add)));
         self.reset_timers(id);
     }
 

@@ -20,6 +20,7 @@ use crate::time::Instant;
 use crate::timers::Timers;
 use crate::torrent::{Shared, Torrent};
 use crate::view::{PeerView, TrackerView, View};
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -59,7 +60,8 @@ pub enum TimerKind {
 pub struct Engine {
     seed: Seed,
     shared: Shared,
-    torrents: BTreeMap<TorrentId, Torrent>,
+    /// Boxed: a node of the map holds room for eleven, and every other place stays empty.
+    torrents: BTreeMap<TorrentId, Box<Torrent>>,
     by_hash: BTreeMap<InfoHash, TorrentId>,
     /// Torrents that are being removed.
     leaving: BTreeSet<TorrentId>,
@@ -179,12 +181,12 @@ impl Engine {
 
     /// A picture of the peers of one torrent.
     pub fn peers(&self, torrent: TorrentId) -> Vec<PeerView> {
-        self.torrents.get(&torrent).map(Torrent::peer_views).unwrap_or_default()
+        self.torrents.get(&torrent).map(|torrent| torrent.peer_views()).unwrap_or_default()
     }
 
     /// A picture of the trackers of one torrent, in the order in which they are asked.
     pub fn trackers(&self, torrent: TorrentId) -> Vec<TrackerView> {
-        self.torrents.get(&torrent).map(Torrent::tracker_views).unwrap_or_default()
+        self.torrents.get(&torrent).map(|torrent| torrent.tracker_views()).unwrap_or_default()
     }
 
     /// Checks the laws that hold between any two events, by recount. For tests, simulators and fuzzers: it looks at everything.
@@ -233,7 +235,7 @@ impl Engine {
             TimerKind::Limits | TimerKind::Incoming | TimerKind::Shutdown => true,
         };
         assert!(self.timers.keys().all(alive), "a timer belongs to something alive");
-        let leaves = |id: &TorrentId| self.torrents.get(id).is_some_and(Torrent::is_leaving);
+        let leaves = |id: &TorrentId| self.torrents.get(id).is_some_and(|torrent| torrent.is_leaving());
         assert!(self.leaving.iter().all(leaves), "who is awaited to be gone leaves");
         let is_there = |id| self.torrents.contains_key(id);
         assert!(self.shared.starved.iter().all(is_there), "who waits for a buffer is there");
@@ -245,7 +247,7 @@ impl Engine {
         let ready = self.shared.tx_ready.iter().copied().filter(|conn| self.shared.conns.contains_key(conn));
         let mut ready: Vec<ConnId> = ready.collect();
         ready.sort_unstable();
-        let mut announced: Vec<ConnId> = self.torrents.values().flat_map(Torrent::sending).collect();
+        let mut announced: Vec<ConnId> = self.torrents.values().flat_map(|torrent| torrent.sending()).collect();
         announced.sort_unstable();
         assert_eq!(ready, announced, "who has something to send is on the list once");
     }
@@ -330,7 +332,7 @@ impl Engine {
 
     fn finish_shutdown(&mut self) {
         let said = || self.torrents.values().all(|torrent| torrent.is_goodbye_said() && torrent.is_saved());
-        let errands = || self.torrents.values().any(Torrent::is_on_errand);
+        let errands = || self.torrents.values().any(|torrent| torrent.is_on_errand());
         let quiet = || said() && !self.shared.is_writing() && self.leaving.is_empty() && !errands();
         if self.stopping && !self.stopped && quiet() {
             self.declare_stopped();

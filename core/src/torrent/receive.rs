@@ -92,13 +92,16 @@ impl Torrent {
         let from = Sender { conn, addr: peer.addr };
         let Some(incoming) = peer.end_incoming(now) else { return Ok(()) };
         let BlockRequest { piece, begin, len } = incoming.request;
+        let asked = self.pieces.get(piece).and_then(|open| open.asked(begin / BLOCK_LEN)).unwrap_or(0);
         let refused = match incoming.block {
             Some(block) => self.pieces.accept(piece, begin / BLOCK_LEN, block, from).map_err(Some),
             None => Err(None),
         };
         match refused {
             Ok(()) => {
-                self.cancel_elsewhere(now, shared, incoming.request);
+                if asked > u32::from(incoming.counted) {
+                    self.cancel_elsewhere(now, shared, incoming.request);
+                }
                 self.store(shared, piece, false);
             }
             Err(block) => {
