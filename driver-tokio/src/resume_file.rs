@@ -118,6 +118,8 @@ mod tests {
             assert_eq!(load(&path).unwrap(), Some(bytes));
         }
         assert_eq!(names(&folder), [format!("{}.fastresume", "ab".repeat(20))]);
+        let mode = std::os::unix::fs::MetadataExt::mode(&fs::metadata(&path).unwrap());
+        assert_eq!(mode & 0o777, 0o600, "it may hold a passkey");
         remove(&path).unwrap();
         remove(&path).unwrap();
         assert_eq!(names(&folder), Vec::<String>::new());

@@ -298,6 +298,27 @@ fn nothing_is_read_beyond_the_credit_and_more_credit_wakes_the_reader() {
 }
 
 #[test]
+fn what_is_revoked_is_not_read_until_it_is_allowed_anew() {
+    let (near, mut far) = duplex(100);
+    let log = drive(
+        vec![near],
+        |event| match event {
+            Event::Tick => vec![dial()],
+            // More than was allowed, as a grant that was used up meanwhile is revoked.
+            Event::Dialed { .. } => vec![allow(5), Want::Do(Action::RevokeRead { conn: OUT, bytes: 7 }), allow(4)],
+            Event::Command(_) => vec![shut_down()],
+            _ => vec![],
+        },
+        |shared| async move {
+            far.write_all(b"abcdefg").await.unwrap();
+            begin(&shared);
+            settle().await;
+        },
+    );
+    assert_eq!(log, ["tick at 0", "out0 dialed: None", "out0 got ab", "Command(Shutdown)"]);
+}
+
+#[test]
 fn every_byte_is_flushed_exactly_once_through_a_narrow_pipe() {
     let (near, mut far) = duplex(7);
     let log = drive(

@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// Handles kept open: enough for the pieces in progress of several torrents, few beside the 1,024 files that most systems allow.
-const MAX_HANDLES: usize = 64;
+pub(super) const MAX_HANDLES: usize = 64;
 
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 /// Not blocking, because a pipe in the way would block the open for ever.

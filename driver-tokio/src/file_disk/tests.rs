@@ -1,5 +1,8 @@
 //! Real folders: what is written is what is read, nothing outside is touched, and buffers come home.
 
+mod at_hand;
+mod trouble;
+
 use super::*;
 use crate::disk::ReadFor;
 use sameseed_core::block::{Block, BlockPool};
@@ -495,6 +498,11 @@ async fn more_files_than_handles_are_all_written() {
         let expected: Vec<u8> = (i * 300..i * 300 + 300).map(byte).collect();
         assert_eq!(std::fs::read(bench.root().join(name)).unwrap(), expected);
     }
+    // Most systems allow 1,024 open files, sockets included.
+    let ours = |link: io::Result<std::path::PathBuf>| link.is_ok_and(|path| path.starts_with(bench.root()));
+    let open = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let open = open.filter(|entry| ours(std::fs::read_link(entry.path()))).count();
+    assert!(open <= files::MAX_HANDLES, "{open} are open");
 }
 
 #[tokio::test]
