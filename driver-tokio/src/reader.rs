@@ -87,8 +87,8 @@ impl FileReader {
 
     fn begin_read(&self) -> Reading {
         let end = self.position.saturating_add(READ_BYTES).min(self.len);
-        let ahead = end..end.saturating_add(self.read_ahead).min(self.len);
-        let (reader, bytes, requests) = (self.number, self.position..end, self.requests.clone());
+        let (reader, bytes, ahead) = (self.number, self.position..end, self.read_ahead);
+        let requests = self.requests.clone();
         Box::pin(async move {
             let (reply, answer) = oneshot::channel();
             let ended = || io::Error::new(io::ErrorKind::BrokenPipe, crate::Ended);

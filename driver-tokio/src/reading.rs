@@ -75,7 +75,7 @@ impl<M: Machine, N: Net, D: Disk> Shared<M, N, D> {
 
     /// A reader wants bytes.
     pub(crate) fn read_file(&mut self, read: ReadFile) {
-        let ReadFile { reader, bytes, ahead: soon, reply } = read;
+        let ReadFile { reader, bytes, ahead: ahead_bytes, reply } = read;
         let Some(reading) = self.readings.open.get_mut(&reader) else {
             let _ = reply.send(Err(gone()));
             return;
@@ -87,6 +87,7 @@ impl<M: Machine, N: Net, D: Disk> Shared<M, N, D> {
             return;
         };
         let bytes = bytes.start..bytes.start + u64::from(len);
+        let soon = bytes.end..bytes.end.saturating_add(ahead_bytes);
         if let Some(reading) = self.readings.open.get_mut(&reader) {
             reading.wanted = Some((bytes.clone(), reply));
         }
@@ -98,10 +99,8 @@ impl<M: Machine, N: Net, D: Disk> Shared<M, N, D> {
             };
             self.fail_reader(reader, io::Error::new(kind, why));
         }
-        if !soon.is_empty() {
-            // It is a wish; the wait itself tells what is wrong.
-            let _ = self.own_command(Command::Await { torrent, reader: ahead(reader), file, bytes: soon });
-        }
+        // It is a wish; the wait itself tells what is wrong. It takes the place of the one before, also when it is for nothing.
+        let _ = self.own_command(Command::Await { torrent, reader: ahead(reader), file, bytes: soon });
     }
 
     /// The engine says that a reader can read.

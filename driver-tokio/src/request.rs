@@ -57,8 +57,8 @@ pub(crate) struct OpenReader {
 pub(crate) struct ReadFile {
     pub(crate) reader: u64,
     pub(crate) bytes: Range<u64>,
-    /// It will want these soon.
-    pub(crate) ahead: Range<u64>,
+    /// It will want so many behind those that it gets soon.
+    pub(crate) ahead: u64,
     /// The first of `bytes`, at least one, as many as lie in one piece.
     pub(crate) reply: Reply<Read>,
 }

@@ -1,9 +1,10 @@
 //! Files that are read while they are downloaded.
 
 use super::bench::*;
+use driver_tokio::core::action::Notice;
 use driver_tokio::core::config::RateLimits;
 use driver_tokio::core::id::FileIndex;
-use driver_tokio::{AddTorrentOptions, MemoryStorage};
+use driver_tokio::{AddTorrentOptions, Event, MemoryStorage};
 use std::io::SeekFrom;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
@@ -46,6 +47,41 @@ async fn a_reader_that_jumps_gets_the_right_bytes_long_before_the_file_is_whole(
     session.shutdown().await;
     assert_eq!(reader.seek(SeekFrom::Start(0)).await.unwrap(), 0);
     assert_eq!(reader.read(&mut part).await.unwrap_err().kind(), std::io::ErrorKind::BrokenPipe);
+    seeder.session.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_lies_ahead_of_a_reader_comes_next_and_no_more_than_that() {
+    const AHEAD: u32 = 5;
+    let sample = Sample::usual("ahead");
+    let seeder = seeder(&sample).await;
+    let session = session().await;
+    let torrent =
+        session.add(AddTorrentOptions::new(sample.metainfo.clone(), MemoryStorage::new(1 << 22))).await.unwrap();
+    torrent.set_limits(RateLimits { down: 1 << 20, up: 0 }).await.unwrap();
+    let (mut events, mut reader) = (torrent.events(), torrent.reader(FileIndex(1)).await.unwrap());
+    reader.set_read_ahead(u64::from(AHEAD * PIECE_LEN));
+    reader.seek(SeekFrom::Start(1_000_000)).await.unwrap();
+    let reading = tokio::spawn(async move { (reader.read_u8().await, reader) });
+    // It waits before there is anybody to ask.
+    tokio::task::yield_now().await;
+    torrent.add_peers([seeder.addr]).await.unwrap();
+    let first = ((sample.metainfo.layout.files()[1].offset + 1_000_000) / u64::from(PIECE_LEN)) as u32;
+    let piece =
+        |event| if let Event::Notice(Notice::PieceVerified { piece, .. }) = event { Some(piece.0) } else { None };
+    let mut pieces = Vec::new();
+    for _ in sample.pieces() {
+        pieces.push(wait_for(&mut events, piece).await);
+    }
+    let (soon, later) = pieces.split_at_mut(1 + AHEAD as usize);
+    soon.sort_unstable();
+    assert!(soon.iter().copied().eq(first..=first + AHEAD), "{soon:?}, then {later:?}");
+    let next = &mut later[..AHEAD as usize];
+    next.sort_unstable();
+    assert!(!next.iter().copied().eq(first + AHEAD + 1..=first + 2 * AHEAD), "{next:?}");
+    let (byte, _reader) = in_time(reading).await.unwrap();
+    assert_eq!(byte.unwrap(), sample.file(1)[1_000_000]);
+    session.shutdown().await;
     seeder.session.shutdown().await;
 }
 
