@@ -94,7 +94,7 @@ impl Patience {
     pub(crate) fn look(&mut self, now: Duration, view: &TorrentView) -> Result<(), Failure> {
         self.disk(now, view)?;
         if view.state != TorrentState::Downloading || !self.checked {
-            self.idle_since = None;
+            (self.idle_since, self.alone_since) = (None, None);
             return Ok(());
         }
         let failure = |what: String| Err(Failure::new(Exit::NoPeers, format!("{}: {what}", clean(&view.name))));
@@ -207,10 +207,12 @@ mod tests {
 
     #[test]
     fn a_check_a_pause_and_a_move_do_not_count() {
-        let mut patience = patience("--stop-timeout 3");
-        for second in 0..20 {
-            let state = if second % 3 == 2 { TorrentState::Moving } else { TorrentState::Downloading };
-            patience.look(Duration::from_secs(second), &TorrentView { state, ..some_view() }).unwrap();
+        for (args, peers) in [("--stop-timeout 3", 1), ("--peer-timeout 3", 0)] {
+            let mut patience = patience(args);
+            for second in 0..20 {
+                let state = if second % 3 == 2 { TorrentState::Moving } else { TorrentState::Downloading };
+                patience.look(Duration::from_secs(second), &TorrentView { state, peers, ..some_view() }).unwrap();
+            }
         }
     }
 
