@@ -61,6 +61,27 @@ async fn a_handle_follows_its_torrent_from_the_first_piece_to_the_last() {
 }
 
 #[tokio::test]
+async fn a_skipped_file_that_becomes_whole_with_its_neighbours_is_no_news() {
+    let sample = Sample::new("tiny", &[("a", 100_000), ("tiny", 10), ("c", 100_000)]);
+    let (seeder, session) = (seeder(&sample).await, session().await);
+    let options = AddTorrentOptions::new(sample.metainfo.clone(), MemoryStorage::new(1 << 22));
+    let options = AddTorrentOptions { priorities: vec![(FileIndex(1), Priority::Skip)], ..options };
+    let mut events = session.events();
+    let torrent = session.add(options.with_peers([seeder.addr])).await.unwrap();
+    in_time(torrent.wait_complete()).await.unwrap();
+    let files = torrent.files().await.unwrap();
+    assert!(files.iter().all(|file| file.have_bytes == file.len), "its only piece is wanted by others");
+    let mut told = Vec::new();
+    while let Some(event) = events.try_next() {
+        told.extend(if let Event::FileComplete { file, .. } = event { Some(file) } else { None });
+    }
+    told.sort_unstable();
+    assert_eq!(told, [FileIndex(0), FileIndex(2)]);
+    session.shutdown().await;
+    seeder.session.shutdown().await;
+}
+
+#[tokio::test]
 async fn the_handle_of_a_removed_torrent_says_so_and_its_events_end() {
     let sample = Sample::usual("removed");
     let session = session().await;
@@ -69,8 +90,14 @@ async fn the_handle_of_a_removed_torrent_says_so_and_its_events_end() {
     let (other, mut events) = (torrent.clone(), torrent.events());
     let mut reader = torrent.reader(FileIndex(1)).await.unwrap();
     let waiting = tokio::spawn(async move { tokio::io::AsyncReadExt::read_u8(&mut reader).await });
+    let completion = tokio::spawn({
+        let torrent = torrent.clone();
+        async move { torrent.wait_complete().await }
+    });
+    tokio::task::yield_now().await;
     in_time(torrent.remove_with_files()).await.unwrap();
     let unknown = TorrentError::Refused(Refusal::Unknown);
+    assert_eq!(in_time(completion).await.unwrap().unwrap_err(), unknown);
     assert_eq!(other.view().await.unwrap_err(), unknown);
     assert_eq!(other.pause().await.unwrap_err(), unknown);
     assert_eq!(other.peers().await.unwrap_err(), unknown);

@@ -8,4 +8,6 @@ mod filters;
 mod handles;
 mod queue;
 mod readers;
+mod settings;
 mod storages;
+mod trackers;

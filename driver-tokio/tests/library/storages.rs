@@ -7,10 +7,11 @@ use driver_tokio::core::id::FileIndex;
 use driver_tokio::core::selection::Priority;
 use driver_tokio::core::view::TorrentState;
 use driver_tokio::{AddTorrentOptions, Event, Home, MemoryStorage, PART_FILE, Storage, StoredFile, TorrentError};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 fn trouble(event: Event) -> Option<driver_tokio::core::fault::DiskFault> {
@@ -191,7 +192,7 @@ impl Storage for Moody {
 async fn a_storage_whose_writes_fail_is_trouble_until_they_do_not() {
     let sample = Sample::usual("moody");
     let seeder = seeder(&sample).await;
-    let moody = std::sync::Arc::new(Moody { fails: true.into(), memory: Some(MemoryStorage::new(1 << 22)) });
+    let moody = Arc::new(Moody { fails: true.into(), memory: Some(MemoryStorage::new(1 << 22)) });
     let session = session().await;
     let mut events = session.events();
     let options =
@@ -247,4 +248,74 @@ async fn a_storage_without_versions_is_hashed_at_each_start_whatever_resume_data
         assert_eq!(torrent.view().await.unwrap().hashed, sample.metainfo.layout.piece_count());
         session.shutdown().await;
     }
+}
+
+/// Memory that counts the changes of each file, and knows which are not safe yet.
+#[derive(Clone)]
+struct Versioned {
+    memory: MemoryStorage,
+    versions: Arc<Mutex<BTreeMap<u32, i64>>>,
+    unsynced: Arc<Mutex<BTreeSet<u32>>>,
+}
+
+impl Versioned {
+    fn changed(&self, file: FileIndex) {
+        *self.versions.lock().unwrap().entry(file.0).or_default() += 1;
+    }
+}
+
+impl Storage for Versioned {
+    fn len(&self, file: StoredFile<'_>) -> io::Result<Option<u64>> {
+        self.memory.len(file)
+    }
+    fn read_at(&self, file: StoredFile<'_>, offset: u64, into: &mut [u8]) -> io::Result<()> {
+        self.memory.read_at(file, offset, into)
+    }
+    fn write_at(&self, file: StoredFile<'_>, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.changed(file.index);
+        self.unsynced.lock().unwrap().insert(file.index.0);
+        self.memory.write_at(file, offset, bytes)
+    }
+    fn set_len(&self, file: StoredFile<'_>, len: u64) -> io::Result<()> {
+        self.changed(file.index);
+        self.memory.set_len(file, len)
+    }
+    fn sync(&self, file: StoredFile<'_>) -> io::Result<()> {
+        self.unsynced.lock().unwrap().remove(&file.index.0);
+        Ok(())
+    }
+    fn remove(&self, file: StoredFile<'_>) -> io::Result<()> {
+        self.memory.remove(file)
+    }
+    fn version(&self, file: StoredFile<'_>) -> io::Result<Option<i64>> {
+        Ok(self.versions.lock().unwrap().get(&file.index.0).copied())
+    }
+}
+
+#[tokio::test]
+async fn a_storage_is_synced_before_a_torrent_is_complete_and_its_versions_tell_what_is_to_be_hashed() {
+    let sample = Sample::usual("versioned");
+    let (seeder, state) = (seeder(&sample).await, tempfile::tempdir().unwrap());
+    let storage = Versioned { memory: MemoryStorage::new(1 << 22), versions: Arc::default(), unsynced: Arc::default() };
+    let start = async || {
+        let session = builder().resume_dir(state.path()).start().await.unwrap();
+        let options = AddTorrentOptions::new(sample.metainfo.clone(), Home::storage(storage.clone()));
+        let torrent = session.add(options.with_peers([seeder.addr])).await.unwrap();
+        in_time(torrent.wait_complete()).await.unwrap();
+        let hashed = torrent.view().await.unwrap().hashed;
+        (session, torrent, hashed)
+    };
+    let (session, _, _) = start().await;
+    assert_eq!(*storage.unsynced.lock().unwrap(), BTreeSet::new(), "complete, and safe");
+    session.shutdown().await;
+    let (session, _, hashed) = start().await;
+    assert_eq!(hashed, 0);
+    session.shutdown().await;
+    storage.changed(FileIndex(3));
+    let (session, torrent, hashed) = start().await;
+    assert_eq!(hashed, 2, "the pieces of the file that was changed");
+    in_time(torrent.remove_with_files()).await.unwrap();
+    assert_eq!(storage.memory.bytes(), 0);
+    session.shutdown().await;
+    seeder.session.shutdown().await;
 }

@@ -1,0 +1,100 @@
+//! Trackers as a program gives them to a torrent, asks them, and sees them.
+
+use super::bench::*;
+use driver_tokio::{AddTorrentOptions, MemoryStorage, Session, Torrent};
+use std::sync::{Arc, Mutex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+
+/// An HTTP tracker that notes what it is asked, and always has the same answer.
+struct HttpTracker {
+    url: String,
+    asked: Arc<Mutex<Vec<String>>>,
+    news: Arc<Notify>,
+}
+
+impl HttpTracker {
+    async fn answering(answer: &'static str) -> Self {
+        let listener = TcpListener::bind((LOCALHOST, 0)).await.unwrap();
+        let url = format!("http://{}/announce", listener.local_addr().unwrap());
+        let tracker = HttpTracker { url, asked: Arc::default(), news: Arc::default() };
+        let (asked, news) = (tracker.asked.clone(), tracker.news.clone());
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut request = Vec::new();
+                while !request.ends_with(b"\r\n\r\n") {
+                    request.push(stream.read_u8().await.unwrap());
+                }
+                let target = String::from_utf8_lossy(&request).split(' ').nth(1).unwrap_or_default().to_owned();
+                asked.lock().unwrap().push(target);
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", answer.len());
+                let _ = stream.write_all(&[head.as_bytes(), answer.as_bytes()].concat()).await;
+                news.notify_one();
+            }
+        });
+        tracker
+    }
+
+    /// What it was asked first, second and so on, waited for.
+    async fn asked(&self, count: usize) -> Vec<String> {
+        in_time(async {
+            loop {
+                let asked = self.asked.lock().unwrap().clone();
+                if asked.len() >= count {
+                    return asked;
+                }
+                self.news.notified().await;
+            }
+        })
+        .await
+    }
+}
+
+const NOBODY: &str = "d8:completei3e10:incompletei4e8:intervali1800e5:peers0:e";
+
+fn options(name: &str) -> AddTorrentOptions {
+    AddTorrentOptions::new(Sample::usual(name).metainfo, MemoryStorage::new(1 << 22))
+}
+
+async fn urls(torrent: &Torrent) -> Vec<(String, u32)> {
+    torrent.trackers().await.unwrap().into_iter().map(|tracker| (tracker.url, tracker.tier)).collect()
+}
+
+async fn with(session: &Session, options: AddTorrentOptions, tracker: &HttpTracker) -> Torrent {
+    session.add(AddTorrentOptions { extra_trackers: vec![tracker.url.clone()], ..options }).await.unwrap()
+}
+
+#[tokio::test]
+async fn trackers_are_given_at_first_and_later_and_replaced_and_each_is_asked() {
+    let mut trackers = Vec::new();
+    for _ in 0..3 {
+        trackers.push(HttpTracker::answering(NOBODY).await);
+    }
+    let url = |n: usize| trackers[n].url.clone();
+    let session = session().await;
+    let torrent = with(&session, options("asked"), &trackers[0]).await;
+    let port = format!("&port={}&", session.port());
+    let first = trackers[0].asked(1).await.remove(0);
+    assert!(first.starts_with("/announce?") && first.contains(&port), "{first}");
+    torrent.add_trackers([url(1)]).await.unwrap();
+    trackers[1].asked(1).await;
+    assert_eq!(urls(&torrent).await, [(url(0), 0), (url(1), 1)]);
+    torrent.replace_trackers(vec![vec![url(2)]]).await.unwrap();
+    trackers[2].asked(1).await;
+    assert_eq!(urls(&torrent).await, [(url(2), 0)]);
+    session.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_scrape_asks_the_tracker_of_a_paused_torrent_and_nothing_else_does() {
+    let session = session().await;
+    let options = options("scraped");
+    let tracker = HttpTracker::answering(NOBODY).await;
+    let torrent = with(&session, AddTorrentOptions { paused: true, ..options }, &tracker).await;
+    torrent.scrape().await.unwrap();
+    let target = tracker.asked(1).await.remove(0);
+    assert!(target.starts_with("/scrape?info_hash="), "{target}");
+    assert_eq!(tracker.asked(1).await.len(), 1);
+    session.shutdown().await;
+}
