@@ -481,9 +481,9 @@ fn a_seed_ends_by_itself_when_it_has_given_enough_or_for_long_enough() -> Outcom
     Stage::run("cli-goals", LIMIT_S, |stage| {
         let tree = Tree::single(1_000_000);
         let torrent = create(stage, &tree, &["--piece-length", "64K"])?;
-        let mut seed = Run::start(&stage.path(""), &torrent, "--dir full --seed-ratio 1 --listen-port 0")?;
+        let mut seed = Run::start(&stage.path(""), &torrent, "--dir full --seed-ratio 1 --listen-port 0 --no-resume")?;
         let port = port_of(&seed.named("started")?)?;
-        let args = format!("--dir get --listen-port 0 --peer 127.0.0.1:{port} --seed-time 0.02");
+        let args = format!("--dir get --listen-port 0 --peer 127.0.0.1:{port} --seed-time 0.02 --no-resume");
         let mut leech = Run::start(&stage.path(""), &torrent, &args)?;
         assert_eq!(seed.named("seeded_enough")?["goal"], "ratio");
         assert_eq!(seed.named("torrent_ended")?["exit_code"], 0);
