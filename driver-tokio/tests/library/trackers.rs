@@ -61,6 +61,16 @@ async fn urls(torrent: &Torrent) -> Vec<(String, u32)> {
     torrent.trackers().await.unwrap().into_iter().map(|tracker| (tracker.url, tracker.tier)).collect()
 }
 
+/// Waits until its first tracker has answered: while one is asked, none that is added is asked beside it.
+async fn answered(torrent: &Torrent) {
+    in_time(async {
+        while torrent.trackers().await.unwrap()[0].peers.is_none() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
 async fn with(session: &Session, options: AddTorrentOptions, tracker: &HttpTracker) -> Torrent {
     session.add(AddTorrentOptions { extra_trackers: vec![tracker.url.clone()], ..options }).await.unwrap()
 }
@@ -77,6 +87,7 @@ async fn trackers_are_given_at_first_and_later_and_replaced_and_each_is_asked() 
     let port = format!("&port={}&", session.port());
     let first = trackers[0].asked(1).await.remove(0);
     assert!(first.starts_with("/announce?") && first.contains(&port), "{first}");
+    answered(&torrent).await;
     torrent.add_trackers([url(1)]).await.unwrap();
     trackers[1].asked(1).await;
     assert_eq!(urls(&torrent).await, [(url(0), 0), (url(1), 1)]);
