@@ -159,7 +159,7 @@ pub enum Command {
         /// The torrent.
         torrent: TorrentId,
     },
-    /// Trackers given by hand: each that is not there yet becomes a tier of its own, after the others, and is asked at once.
+    /// Trackers given by hand: each that is not there yet becomes a tier of its own, after the others, and is asked when those before it have not answered.
     AddTrackers {
         /// The torrent.
         torrent: TorrentId,

@@ -275,8 +275,9 @@ impl OpenPiece {
     }
 
     fn take_run(&mut self, first: u32) -> Vec<Block> {
-        let mut run = Vec::new();
-        for slot in self.slots[first as usize..].iter_mut().take(MAX_RUN_BLOCKS as usize) {
+        let slots = self.slots[first as usize..].iter_mut().take(MAX_RUN_BLOCKS as usize);
+        let mut run = Vec::with_capacity(slots.len().min(self.held as usize));
+        for slot in slots {
             match core::mem::replace(slot, Slot::Missing) {
                 Slot::Held(block, by) => {
                     *slot = Slot::Writing(by);

@@ -21,14 +21,16 @@ pub fn workspace_root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package `tests` stands in the workspace").to_path_buf()
 }
 
-/// The folder `target/` in which this test was built, and the name of the profile's folder in it.
+/// The folder `target/` in which this test or program was built, and the name of the profile's folder in it.
 ///
 /// # Panics
-/// When the test does not lie where cargo puts tests.
+/// When it does not lie where cargo puts it.
 pub fn target_dir() -> (PathBuf, String) {
-    // target/[triple/]PROFILE/deps/this-test
+    // target/[triple/]PROFILE/deps/this-test, or PROFILE/this-program
     let exe = std::env::current_exe().expect("a process knows its own path");
-    let profile_dir = exe.ancestors().nth(2).expect("cargo puts tests two folders deep");
+    let is_profile = |folder: &&Path| !folder.ends_with("deps");
+    let profile_dir =
+        exe.ancestors().skip(1).find(is_profile).expect("cargo puts programs into the folder of their profile");
     let profile = profile_dir.file_name().expect("a profile has a folder").to_string_lossy().into_owned();
     (profile_dir.parent().expect("a profile's folder stands in the target folder").to_path_buf(), profile)
 }

@@ -25,11 +25,19 @@ impl Stage {
     /// What `play` fails with, together with the tail of every log.
     pub fn run(name: &str, limit_s: u64, play: impl FnOnce(&Stage) -> Outcome) -> Outcome {
         let dir = crate::target_dir().0.join("tmp").join("stages").join(format!("{name}.{}", std::process::id()));
+        Stage::run_in(&dir, limit_s, play)
+    }
+
+    /// The same in this folder, which is emptied before.
+    ///
+    /// # Errors
+    /// What `play` fails with, together with the tail of every log.
+    pub fn run_in(dir: &Path, limit_s: u64, play: impl FnOnce(&Stage) -> Outcome) -> Outcome {
         if dir.exists() {
-            fs::remove_dir_all(&dir)?;
+            fs::remove_dir_all(dir)?;
         }
-        fs::create_dir_all(&dir)?;
-        let stage = Stage { dir, deadline: Deadline::in_s(limit_s) };
+        fs::create_dir_all(dir)?;
+        let stage = Stage { dir: dir.to_path_buf(), deadline: Deadline::in_s(limit_s) };
         match play(&stage) {
             Ok(()) => Ok(fs::remove_dir_all(&stage.dir)?),
             Err(error) => Err(format!("{error}\nkept in {}\n{}", stage.dir.display(), stage.log_tails()).into()),

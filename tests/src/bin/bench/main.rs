@@ -1,0 +1,110 @@
+//! `cargo run --release -p tests --bin bench`: sameseed and whatever other clients are here, side by side over the same torrents on loopback.
+//!
+//! The clients take turns (A B C A B C), the data is checked after each download, and CPU time and peak memory are the operating system's. Medians are
+//! printed, with the ratio of each client's CPU time to that of the best other one; `--json` writes all runs. A client that is not installed is named.
+
+mod measure;
+mod rows;
+
+use measure::{Cost, median};
+use rows::{ROWS, Scene, What, clients, measured, prepare};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use tests::{Outcome, Tree};
+
+const USAGE: &str = "\
+usage: bench [ROW ...] [--size MIB] [--runs N] [--dir DIR] [--hash-with MEANS] [--json FILE]
+
+Without rows all of them are run. --size: of the torrent (1024). --runs: of each client in each row (3).
+--dir: where (a folder of its own in /dev/shm, or in the system's for temporary files); it is emptied.
+--hash-with: one, sha-ni, avx2 or avx512, for sameseed. Rows:";
+
+struct Args {
+    rows: Vec<(&'static str, What)>,
+    size_mib: usize,
+    runs: usize,
+    dir: PathBuf,
+    more: Vec<String>,
+    json: Option<PathBuf>,
+}
+
+fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, String> {
+    let shm = PathBuf::from("/dev/shm");
+    let base = if shm.is_dir() { shm } else { std::env::temp_dir() };
+    let dir = base.join("sameseed-bench");
+    let mut args = Args { rows: Vec::new(), size_mib: 1024, runs: 3, dir, more: Vec::new(), json: None };
+    while let Some(word) = words.next() {
+        let mut value = || words.next().ok_or(format!("{word} needs a value"));
+        let number = |text: String| text.parse().ok().filter(|n| *n > 0).ok_or(format!("{text:?} is no number"));
+        match word.as_str() {
+            "--size" => args.size_mib = number(value()?)?,
+            "--runs" => args.runs = number(value()?)?,
+            "--dir" => args.dir = value()?.into(),
+            "--json" => args.json = Some(value()?.into()),
+            "--hash-with" => args.more = vec![word.clone(), value()?],
+            _ => args.rows.push(*ROWS.iter().find(|(name, _)| *name == word).ok_or(format!("no row {word:?}"))?),
+        }
+    }
+    if args.rows.is_empty() {
+        args.rows = ROWS.to_vec();
+    }
+    Ok(args)
+}
+
+fn main() -> Outcome {
+    let args = match parse(std::env::args().skip(1)) {
+        Ok(args) => args,
+        Err(why) => {
+            let names: Vec<&str> = ROWS.iter().map(|(name, _)| *name).collect();
+            eprintln!("{why}\n{USAGE} {}", names.join(" "));
+            std::process::exit(2);
+        }
+    };
+    let (here, missing) = clients();
+    if !missing.is_empty() {
+        println!("not installed: {}\n", missing.join(", "));
+    }
+    let scene = Scene { dir: args.dir.clone(), tree: Tree::single(args.size_mib << 20), more: args.more };
+    prepare(&scene.dir, &scene.tree)?;
+    println!("| row | client | MiB/s | CPU s/GiB | peak MiB | CPU by the best other's |\n|---|---|---|---|---|---|");
+    let mut all = Vec::new();
+    for (row, what) in args.rows {
+        if let Some(lacking) = Scene::lacks(what, &here) {
+            println!("| {row} | needs {lacking} | | | | |");
+            continue;
+        }
+        let names = measured(what, &here);
+        let mut costs: BTreeMap<&str, Vec<Cost>> = BTreeMap::new();
+        for _ in 0..args.runs {
+            for name in &names {
+                match scene.run(what, name) {
+                    Ok(cost) => costs.entry(name).or_default().push(cost),
+                    Err(error) => eprintln!("{row}, {name}: {error}"),
+                }
+            }
+        }
+        let of = |name: &str, part: fn(&Cost) -> f64| median(costs.get(name).into_iter().flatten().map(part));
+        let gib = args.size_mib as f64 / 1024.0;
+        for name in &names {
+            if !costs.contains_key(name) {
+                println!("| {row} | {name} | failed | | | |");
+                continue;
+            }
+            let (wall_s, cpu_s, peak) = (of(name, |c| c.wall_s), of(name, |c| c.cpu_s), of(name, |c| c.peak_mib));
+            let others = names.iter().filter(|other| *other != name).map(|other| of(other, |c| c.cpu_s));
+            let best = others.fold(f64::NAN, f64::min);
+            let (rate, per_gib) = (args.size_mib as f64 / wall_s, cpu_s / gib);
+            let ratio = if best.is_nan() { String::from("-") } else { format!("{:.2}", cpu_s / best) };
+            println!("| {row} | {name} | {rate:.0} | {per_gib:.2} | {peak:.0} | {ratio} |");
+        }
+        all.extend(costs.into_iter().flat_map(|(name, costs)| costs.into_iter().map(move |cost| (row, name, cost))));
+    }
+    if let Some(path) = args.json {
+        let runs = all.iter().map(|(row, name, cost)| {
+            let Cost { wall_s, cpu_s, peak_mib } = cost;
+            serde_json::json!({ "row": row, "client": name, "size_mib": args.size_mib, "wall_s": wall_s, "cpu_s": cpu_s, "peak_mib": peak_mib })
+        });
+        std::fs::write(path, serde_json::to_string_pretty(&runs.collect::<Vec<_>>())?)?;
+    }
+    Ok(std::fs::remove_dir_all(&scene.dir)?)
+}

@@ -1,0 +1,45 @@
+"""libtorrent in the part of a plain client: libtorrent.py seed|leech TORRENT DIR PORT [PEER_PORT]
+
+A leecher ends when everything is there and written; a seeder says "ready", and stays until it is ended."""
+
+import sys
+import time
+
+import libtorrent as lt
+
+role, torrent, folder, port = sys.argv[1:5]
+session = lt.session({
+    "listen_interfaces": f"127.0.0.1:{port}",
+    "enable_dht": False,
+    "enable_lsd": False,
+    "enable_upnp": False,
+    "enable_natpmp": False,
+    "enable_incoming_utp": False,
+    "enable_outgoing_utp": False,
+    "out_enc_policy": 2,
+    "in_enc_policy": 2,
+    "allow_multiple_connections_per_ip": True,
+    "alert_mask": lt.alert.category_t.storage_notification | lt.alert.category_t.status_notification,
+})
+params = lt.add_torrent_params()
+params.ti = lt.torrent_info(torrent)
+params.save_path = folder
+params.trackers = []
+if role == "seed":
+    params.have_pieces = [True] * params.ti.num_pieces()
+    params.flags |= lt.torrent_flags.seed_mode
+handle = session.add_torrent(params)
+handle.replace_trackers([])
+if role == "seed":
+    while not handle.status().is_seeding:
+        time.sleep(0.02)
+    print("ready", flush=True)
+    while True:
+        time.sleep(60)
+for peer in sys.argv[5:]:
+    handle.connect_peer(("127.0.0.1", int(peer)))
+while not handle.status().is_seeding:
+    time.sleep(0.02)
+handle.flush_cache()
+while not any(isinstance(alert, lt.cache_flushed_alert) for alert in session.pop_alerts()):
+    session.wait_for_alert(100)
