@@ -37,6 +37,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, String> {
         let mut value = || words.next().ok_or(format!("{word} needs a value"));
         let number = |text: String| text.parse().ok().filter(|n| *n > 0).ok_or(format!("{text:?} is no number"));
         match word.as_str() {
+            "--help" => return Err(String::from("Clients side by side.")),
             "--size" => args.size_mib = number(value()?)?,
             "--runs" => args.runs = number(value()?)?,
             "--dir" => args.dir = value()?.into(),
