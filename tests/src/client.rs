@@ -44,6 +44,8 @@ pub struct Job<'a> {
     pub download_limit_kib_s: Option<u32>,
     /// A peer to dial, told on the command line.
     pub peer: Option<SocketAddr>,
+    /// Further ones; only for those that ask no tracker, libtorrent and rqbit.
+    pub more_peers: &'a [SocketAddr],
     /// Its own address; only for `sameseed`, the others have 127.0.0.1.
     pub bind: Ipv4Addr,
     /// More arguments; only for `sameseed` and aria2, which have much in common.
@@ -62,6 +64,7 @@ impl<'a> Job<'a> {
             upload_limit_kib_s: None,
             download_limit_kib_s: None,
             peer: None,
+            more_peers: &[],
             bind: LOOPBACK,
             more: &[],
         }

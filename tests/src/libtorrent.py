@@ -1,7 +1,9 @@
-"""libtorrent in the part of a plain client: libtorrent.py seed|leech TORRENT DIR PORT [PEER_PORT]
+"""libtorrent in the part of a plain client: libtorrent.py seed|leech|check|idle TORRENT DIR PORT [PEER_PORT...]
 
-A leecher ends when everything is there and written; a seeder says "ready", and stays until it is ended."""
+A leecher ends when everything is there and written, a check when everything was read; a seeder says "ready", and stays until it is ended.
+For idle, TORRENT is a folder of torrents: all of them are read and seeded."""
 
+import os
 import sys
 import time
 
@@ -21,6 +23,15 @@ session = lt.session({
     "allow_multiple_connections_per_ip": True,
     "alert_mask": lt.alert.category_t.storage_notification | lt.alert.category_t.status_notification,
 })
+if role == "idle":
+    session.apply_settings({"active_limit": -1, "active_seeds": -1, "active_checking": 4})
+    for name in sorted(os.listdir(torrent)):
+        params = lt.add_torrent_params()
+        params.ti = lt.torrent_info(os.path.join(torrent, name))
+        params.save_path = folder
+        session.async_add_torrent(params)
+    while True:
+        time.sleep(60)
 params = lt.add_torrent_params()
 params.ti = lt.torrent_info(torrent)
 params.save_path = folder
@@ -36,6 +47,10 @@ if role == "seed":
     print("ready", flush=True)
     while True:
         time.sleep(60)
+if role == "check":
+    while not handle.status().is_seeding:
+        time.sleep(0.02)
+    sys.exit(0)
 for peer in sys.argv[5:]:
     handle.connect_peer(("127.0.0.1", int(peer)))
 while not handle.status().is_seeding:

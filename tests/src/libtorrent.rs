@@ -1,8 +1,9 @@
 //! libtorrent (rasterbar), driven by a few lines of Python.
 
 use crate::client::LOOPBACK;
-use crate::{Client, Job, Outcome, Process, Role, Running, free_port};
+use crate::{Client, Job, Outcome, Process, Role, Running, Stage, free_port};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Command;
 
 /// Its Python binding, 2.x, of PyPI or Debian.
@@ -14,6 +15,18 @@ impl Libtorrent {
     pub fn is_there() -> bool {
         let output = Command::new("python3").args(["-c", "import libtorrent"]).output();
         output.is_ok_and(|output| output.status.success())
+    }
+
+    /// The script's command line; what its roles are stands at its head.
+    ///
+    /// # Errors
+    /// When the script cannot be written to the stage.
+    pub fn command(stage: &Stage, role: &str, torrent: &Path, dir: &Path, port: u16) -> Outcome<Command> {
+        let script = stage.path("libtorrent.py");
+        std::fs::write(&script, include_str!("libtorrent.py"))?;
+        let mut command = Command::new("python3");
+        command.arg(&script).arg(role).arg(torrent).arg(dir).arg(port.to_string());
+        Ok(command)
     }
 }
 
@@ -34,7 +47,7 @@ impl Client for Libtorrent {
         std::fs::write(&script, include_str!("libtorrent.py"))?;
         let mut command = Command::new("python3");
         command.arg(&script).arg(role).arg(job.torrent).arg(job.dir).arg(port.to_string());
-        command.args(job.peer.map(|peer| peer.port().to_string()));
+        command.args(job.peer.iter().chain(job.more_peers).map(|peer| peer.port().to_string()));
         let mut process = Process::start(job.stage, &format!("libtorrent-{role}-{port}"), command)?;
         if job.role == Role::Seeder {
             process.wait_for_line("ready", job.stage.deadline())?;

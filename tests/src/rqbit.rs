@@ -24,8 +24,9 @@ impl Client for Rqbit {
         command.args(["--disable-dht", "--disable-dht-persistence", "--disable-lsd", "--disable-trackers"]);
         command.args(["--disable-upnp-port-forward", "--ipv4-only", "--listen-ip", "127.0.0.1"]);
         command.args(["--listen-port", &port.to_string(), "download", "--disable-http-api", "--overwrite"]);
-        if let Some(peer) = job.peer {
-            command.args(["--initial-peers", &peer.to_string()]);
+        let peers: Vec<String> = job.peer.iter().chain(job.more_peers).map(SocketAddr::to_string).collect();
+        if !peers.is_empty() {
+            command.args(["--initial-peers", &peers.join(",")]);
         }
         if job.role == Role::Leecher {
             command.arg("--exit-on-finish");

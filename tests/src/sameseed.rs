@@ -39,7 +39,7 @@ impl Client for Sameseed {
             command.args(["--peer", &peer.to_string()]);
         }
         command.args(job.more);
-        let process = Process::start(job.stage, &format!("sameseed-{:?}-{}", job.role, job.bind), command)?;
+        let process = Process::start(job.stage, &format!("sameseed-{:?}-{}-{port}", job.role, job.bind), command)?;
         Ok(Running { process, listens: SocketAddr::from((job.bind, port)), control: None })
     }
 

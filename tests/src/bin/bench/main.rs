@@ -3,23 +3,30 @@
 //! The clients take turns (A B C A B C), the data is checked after each download, and CPU time and peak memory are the operating system's. Medians are
 //! printed, with the ratio of each client's CPU time to that of the best other one; `--json` writes all runs. A client that is not installed is named.
 
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints a table")]
+
+mod idle;
 mod measure;
+mod recheck;
 mod rows;
+mod scene;
 
 use measure::{Cost, median};
-use rows::{ROWS, Scene, What, clients, measured, prepare};
+use rows::{ROWS, What, clients};
+use scene::{Scene, own_folder};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use tests::{Outcome, Tree};
+use tests::Outcome;
 
 const USAGE: &str = "\
-usage: bench [ROW ...] [--size MIB] [--runs N] [--dir DIR] [--hash-with MEANS] [--json FILE]
+usage: bench [ROW ...] [--size MIB] [--runs N] [--dir DIR] [--hash-with MEANS] [--json FILE] [--list]
 
-Without rows all of them are run. --size: of the torrent (1024). --runs: of each client in each row (3).
---dir: where (a folder of its own in /dev/shm, or in the system's for temporary files); it is emptied.
---hash-with: one, sha-ni, avx2 or avx512, for sameseed. Rows:";
+Without rows all of them are run. --size: of the torrent (2048). --runs: of each client in each row (3).
+--dir: where a folder of its own is made, and removed at the end (/dev/shm, or the system's for temporary files).
+--hash-with: one, sha-ni, avx2 or avx512, for sameseed (not for verify). --list: the names of all rows. Rows:";
 
 struct Args {
+    list: bool,
     rows: Vec<(&'static str, What)>,
     size_mib: usize,
     runs: usize,
@@ -30,14 +37,14 @@ struct Args {
 
 fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, String> {
     let shm = PathBuf::from("/dev/shm");
-    let base = if shm.is_dir() { shm } else { std::env::temp_dir() };
-    let dir = base.join("sameseed-bench");
-    let mut args = Args { rows: Vec::new(), size_mib: 1024, runs: 3, dir, more: Vec::new(), json: None };
+    let dir = if shm.is_dir() { shm } else { std::env::temp_dir() };
+    let mut args = Args { list: false, rows: Vec::new(), size_mib: 2048, runs: 3, dir, more: Vec::new(), json: None };
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or(format!("{word} needs a value"));
         let number = |text: String| text.parse().ok().filter(|n| *n > 0).ok_or(format!("{text:?} is no number"));
         match word.as_str() {
             "--help" => return Err(String::from("Clients side by side.")),
+            "--list" => args.list = true,
             "--size" => args.size_mib = number(value()?)?,
             "--runs" => args.runs = number(value()?)?,
             "--dir" => args.dir = value()?.into(),
@@ -61,49 +68,65 @@ fn main() -> Outcome {
             std::process::exit(2);
         }
     };
+    if args.list {
+        ROWS.iter().for_each(|(name, _)| println!("{name}"));
+        return Ok(());
+    }
     let (here, missing) = clients();
+    let here: Vec<&str> = ["sameseed"].into_iter().chain(here.into_iter().filter(|name| *name != "sameseed")).collect();
     if !missing.is_empty() {
         println!("not installed: {}\n", missing.join(", "));
     }
-    let scene = Scene { dir: args.dir.clone(), tree: Tree::single(args.size_mib << 20), more: args.more };
-    prepare(&scene.dir, &scene.tree)?;
-    println!("| row | client | MiB/s | CPU s/GiB | peak MiB | CPU by the best other's |\n|---|---|---|---|---|---|");
+    let scene = Scene { dir: own_folder(&args.dir)?, size_mib: args.size_mib, more: args.more };
+    println!("| row | with | client | s | MiB/s | CPU s | CPU s/GiB | peak MiB | CPU by the best other's |");
+    println!("|---|---|---|---|---|---|---|---|---|");
     let mut all = Vec::new();
     for (row, what) in args.rows {
-        if let Some(lacking) = Scene::lacks(what, &here) {
-            println!("| {row} | needs {lacking} | | | | |");
-            continue;
-        }
-        let names = measured(what, &here);
+        let other = match what.other_side(&here) {
+            Ok(other) => other,
+            Err(lacking) => {
+                println!("| {row} | {lacking} is not installed | | | | | | | |");
+                continue;
+            }
+        };
+        let names = what.measured(&here);
         let mut costs: BTreeMap<&str, Vec<Cost>> = BTreeMap::new();
         for _ in 0..args.runs {
             for name in &names {
-                match scene.run(what, name) {
+                match scene.run(what, other, name) {
                     Ok(cost) => costs.entry(name).or_default().push(cost),
                     Err(error) => eprintln!("{row}, {name}: {error}"),
                 }
             }
         }
         let of = |name: &str, part: fn(&Cost) -> f64| median(costs.get(name).into_iter().flatten().map(part));
-        let gib = args.size_mib as f64 / 1024.0;
+        let size_mib = match what {
+            What::Idle { torrents } => torrents as f64 / 16.0,
+            _ => args.size_mib as f64,
+        };
         for name in &names {
             if !costs.contains_key(name) {
-                println!("| {row} | {name} | failed | | | |");
+                println!("| {row} | {} | {name} | failed | | | | | |", other.unwrap_or(""));
                 continue;
             }
             let (wall_s, cpu_s, peak) = (of(name, |c| c.wall_s), of(name, |c| c.cpu_s), of(name, |c| c.peak_mib));
-            let others = names.iter().filter(|other| *other != name).map(|other| of(other, |c| c.cpu_s));
-            let best = others.fold(f64::NAN, f64::min);
-            let (rate, per_gib) = (args.size_mib as f64 / wall_s, cpu_s / gib);
+            let others = names.iter().filter(|other| !other.starts_with("sameseed") && *other != name);
+            let best = others.map(|other| of(other, |c| c.cpu_s)).fold(f64::NAN, f64::min);
+            let (rate, per_gib) = (size_mib / wall_s, cpu_s / size_mib * 1024.0);
+            let with = other.unwrap_or("");
             let ratio = if best.is_nan() { String::from("-") } else { format!("{:.2}", cpu_s / best) };
-            println!("| {row} | {name} | {rate:.0} | {per_gib:.2} | {peak:.0} | {ratio} |");
+            println!(
+                "| {row} | {with} | {name} | {wall_s:.2} | {rate:.0} | {cpu_s:.2} | {per_gib:.2} | {peak:.0} | {ratio} |"
+            );
         }
-        all.extend(costs.into_iter().flat_map(|(name, costs)| costs.into_iter().map(move |cost| (row, name, cost))));
+        all.extend(
+            costs.into_iter().flat_map(|(name, costs)| costs.into_iter().map(move |cost| (row, other, name, cost))),
+        );
     }
     if let Some(path) = args.json {
-        let runs = all.iter().map(|(row, name, cost)| {
+        let runs = all.iter().map(|(row, with, name, cost)| {
             let Cost { wall_s, cpu_s, peak_mib } = cost;
-            serde_json::json!({ "row": row, "client": name, "size_mib": args.size_mib, "wall_s": wall_s, "cpu_s": cpu_s, "peak_mib": peak_mib })
+            serde_json::json!({ "row": row, "with": with, "client": name, "size_mib": args.size_mib, "wall_s": wall_s, "cpu_s": cpu_s, "peak_mib": peak_mib })
         });
         std::fs::write(path, serde_json::to_string_pretty(&runs.collect::<Vec<_>>())?)?;
     }

@@ -1,6 +1,7 @@
 //! What a process costs, as the operating system tells.
 
 use std::fs;
+use std::time::Instant;
 
 /// Ticks of the processor clock in a second: what `/proc` counts in, on every Linux.
 const TICKS_PER_S: f64 = 100.0;
@@ -40,6 +41,12 @@ pub(crate) fn peak_mib(process: u32) -> f64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
+}
+
+/// The time, of which only differences mean anything.
+#[expect(clippy::disallowed_methods, reason = "what is measured is real time")]
+pub(crate) fn now() -> Instant {
+    Instant::now()
 }
 
 /// The middle one; of two the mean.

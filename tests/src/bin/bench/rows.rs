@@ -1,216 +1,146 @@
-//! The rows of the table: who does what, and who is measured.
+//! The rows of the table: what is done, and who is measured doing it.
 
-use crate::measure::{Cost, cpu_of, cpu_of_ended_children, peak_mib};
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
-use tests::{
-    Aria2, Client, EmptyFiles, HttpTracker, Job, Libtorrent, Outcome, Role, Rqbit, Sameseed, Stage, Torrent, Tree,
-    difference, programs, sameseed_binary,
-};
-
-/// Between two looks at a process.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
-/// Longer than any run takes.
-const LIMIT_S: u64 = 300;
+use tests::{Aria2, Client, Libtorrent, Rqbit, Sameseed, programs};
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum What {
-    /// The leechers, each with the same seeder.
-    Download { seeder: &'static str, piece_kib: usize },
+    /// The leechers, each with the same seeders.
+    Download { from: From, seeders: usize, shape: Shape },
+    /// Those leechers that can be held to a rate, from the first seeder there is, no faster than this.
+    Paced { kib_s: u32 },
     /// The seeders, each with the same leecher.
-    Seed { leecher: &'static str, piece_kib: usize },
+    Seed { leecher: &'static str },
     /// A check of what is there.
-    Check,
+    Recheck,
+    /// So many torrents of 64 KiB that nobody asks for.
+    Idle { torrents: usize },
+}
+
+/// Who seeds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum From {
+    /// rqbit; when it is not there libtorrent, then aria2c.
+    FirstThere,
+    /// This one.
+    Only(&'static str),
+}
+
+/// How the data is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shape {
+    pub(crate) piece_kib: usize,
+    pub(crate) files: usize,
+}
+
+const PIECES_1M: Shape = Shape { piece_kib: 1024, files: 1 };
+const PIECES_256K: Shape = Shape { piece_kib: 256, files: 1 };
+const PIECES_16M: Shape = Shape { piece_kib: 16 * 1024, files: 1 };
+const FILES_2000: Shape = Shape { piece_kib: 1024, files: 2000 };
+
+/// Fast, and not ours: the first of them that is there seeds.
+const SEEDERS: [&str; 3] = ["rqbit", "libtorrent", "aria2c"];
+
+const fn download(from: From, seeders: usize, shape: Shape) -> What {
+    What::Download { from, seeders, shape }
 }
 
 /// All rows, by name.
 pub(crate) const ROWS: &[(&str, What)] = &[
-    ("download-rqbit", What::Download { seeder: "rqbit", piece_kib: 1024 }),
-    ("download-rqbit-256k", What::Download { seeder: "rqbit", piece_kib: 256 }),
-    ("download-libtorrent", What::Download { seeder: "libtorrent", piece_kib: 1024 }),
-    ("download-aria2c", What::Download { seeder: "aria2c", piece_kib: 1024 }),
-    ("download-sameseed", What::Download { seeder: "sameseed", piece_kib: 1024 }),
-    ("download-sameseed-16m", What::Download { seeder: "sameseed", piece_kib: 16 * 1024 }),
-    ("seed-libtorrent", What::Seed { leecher: "libtorrent", piece_kib: 1024 }),
-    ("seed-sameseed", What::Seed { leecher: "sameseed", piece_kib: 1024 }),
-    ("check", What::Check),
+    ("download-1m", download(From::FirstThere, 1, PIECES_1M)),
+    ("download-256k", download(From::FirstThere, 1, PIECES_256K)),
+    ("download-8", download(From::Only("libtorrent"), 8, PIECES_1M)),
+    ("download-ours", download(From::Only("sameseed"), 1, PIECES_1M)),
+    ("download-ours-8", download(From::Only("sameseed"), 8, PIECES_1M)),
+    ("download-16m", download(From::FirstThere, 1, PIECES_16M)),
+    ("download-2000-files", download(From::FirstThere, 1, FILES_2000)),
+    ("seed", What::Seed { leecher: "libtorrent" }),
+    ("seed-ours", What::Seed { leecher: "sameseed" }),
+    ("recheck", What::Recheck),
+    ("paced", What::Paced { kib_s: 300 * 1024 }),
+    ("idle-1000", What::Idle { torrents: 1000 }),
+    ("idle-10000", What::Idle { torrents: 10_000 }),
 ];
 
 const CLIENTS: [&dyn Client; 4] = [&Sameseed, &Aria2, &Libtorrent, &Rqbit];
 
-/// The names of all clients, those that are here first.
+/// The names of all clients: those that are here, and those that are not.
 pub(crate) fn clients() -> (Vec<&'static str>, Vec<&'static str>) {
     let is_here = |client: &&dyn Client| {
         programs::missing(client.needs()).is_empty() && (client.name() != Libtorrent.name() || Libtorrent::is_there())
     };
     let (here, missing): (Vec<&dyn Client>, Vec<&dyn Client>) = CLIENTS.into_iter().partition(is_here);
-    (here.iter().map(|client| client.name()).collect(), missing.iter().map(|client| client.name()).collect())
+    let names =
+        |clients: Vec<&dyn Client>| -> Vec<&'static str> { clients.iter().map(|client| client.name()).collect() };
+    let (mut here, mut missing) = (names(here), names(missing));
+    let transmission = ["transmission-daemon"];
+    if programs::missing(&transmission).is_empty() {
+        here.extend(transmission)
+    } else {
+        missing.extend(transmission)
+    }
+    (here, missing)
 }
 
-fn client(name: &str) -> &'static dyn Client {
-    CLIENTS.into_iter().find(|client| client.name() == name).unwrap_or(&Sameseed)
+/// The client of this name.
+pub(crate) fn client(name: &str) -> Option<&'static dyn Client> {
+    CLIENTS.into_iter().find(|client| client.name() == name)
 }
 
-/// The data, and where everything happens.
-pub(crate) struct Scene {
-    /// On a file system in memory, if there is one.
-    pub(crate) dir: PathBuf,
-    /// What is shared.
-    pub(crate) tree: Tree,
-    /// Given to every `sameseed`.
-    pub(crate) more: Vec<String>,
+impl From {
+    /// The seeder, of those that are here.
+    pub(crate) fn among(self, here: &[&'static str]) -> Option<&'static str> {
+        match self {
+            From::FirstThere => SEEDERS.into_iter().find(|name| here.contains(name)),
+            From::Only(name) => here.contains(&name).then_some(name),
+        }
+    }
 }
 
-impl Scene {
-    /// Runs a row once with one client.
+impl What {
+    /// Who stands on the other side, of those that are here.
     ///
     /// # Errors
-    /// When somebody fails, or what was downloaded is not what was shared.
-    pub(crate) fn run(&self, what: What, measured: &str) -> Outcome<Cost> {
-        let mut cost = Cost::default();
-        Stage::run_in(&self.dir.join("stage"), LIMIT_S, |stage| {
-            cost = match what {
-                What::Download { seeder, piece_kib } => {
-                    self.transfer(stage, seeder, measured, piece_kib, Role::Leecher)
-                }
-                What::Seed { leecher, piece_kib } => self.transfer(stage, measured, leecher, piece_kib, Role::Seeder),
-                What::Check => self.check(stage),
-            }?;
-            Ok(())
-        })?;
-        Ok(cost)
-    }
-
-    /// A seeder and a leecher, of whom one is measured.
-    fn transfer(&self, stage: &Stage, seeder: &str, leecher: &str, piece_kib: usize, measured: Role) -> Outcome<Cost> {
-        let (seeder, leecher) = (client(seeder), client(leecher));
-        let ours: Vec<&str> = ["--log-level", "warn"].into_iter().chain(self.more.iter().map(String::as_str)).collect();
-        // Logs that tests want cost time.
-        let more_for = |client: &dyn Client| match client.name() {
-            "sameseed" => &ours[..],
-            "aria2c" => &["--console-log-level=error"],
-            _ => &[],
-        };
-        // Nobody answers there: the seeder waits for whoever comes.
-        let seeders = self.torrent(stage, piece_kib, "http://127.0.0.1:9/announce", "seeder")?;
-        let full = self.dir.join("full");
-        let job = Job { more: more_for(seeder), ..Job::new(stage, &seeders, &full, Role::Seeder) };
-        let mut seeding = seeder.start(&job)?;
-        stage.deadline().wait_for("the seeder listens", || {
-            seeding.process.check_alive()?;
-            Ok(std::net::TcpStream::connect(seeding.listens).ok())
-        })?;
-        // It may have to look at its data first.
-        settle(seeding.process.id());
-        let tracker = HttpTracker::honest(&[seeding.listens])?;
-        let leechers = self.torrent(stage, piece_kib, &tracker.url(), "leecher")?;
-        let dir = stage.folder("got")?;
-        let before = (cpu_of(seeding.process.id()), cpu_of_ended_children());
-        let start = now();
-        let job = Job {
-            more: more_for(leecher),
-            peer: Some(seeding.listens),
-            ..Job::new(stage, &leechers, &dir, Role::Leecher)
-        };
-        let mut leeching = leecher.start(&job)?;
-        let mut peak = 0.0;
-        let status = loop {
-            peak = peak_mib(leeching.process.id()).max(peak);
-            if let Some(status) = leeching.process.try_wait()? {
-                break status;
-            }
-            if stage.deadline().is_over() {
-                return Err(format!("{} is not done in time", leecher.name()).into());
-            }
-            std::thread::sleep(LOOK_AGAIN);
-        };
-        let wall_s = start.elapsed().as_secs_f64();
-        if !status.success() {
-            return Err(format!("{}: {status}", leecher.name()).into());
+    /// Who would be needed and is not here.
+    pub(crate) fn other_side(self, here: &[&'static str]) -> Result<Option<&'static str>, &'static str> {
+        match self {
+            What::Download { from: From::Only(name), .. } if !here.contains(&name) => Err(name),
+            What::Download { from, .. } => from.among(here).map(Some).ok_or("rqbit, libtorrent or aria2c"),
+            // Whoever is held to a rate needs a seeder that keeps up with it.
+            What::Paced { .. } => Ok(Some("sameseed")),
+            What::Seed { leecher } if !here.contains(&leecher) => Err(leecher),
+            What::Seed { leecher } => Ok(Some(leecher)),
+            What::Recheck | What::Idle { .. } => Ok(None),
         }
-        if let Some(difference) = difference(&self.tree, &dir, EmptyFiles::Optional) {
-            return Err(format!("{}: {difference}", leecher.name()).into());
-        }
-        Ok(match measured {
-            Role::Leecher => Cost { wall_s, cpu_s: cpu_of_ended_children() - before.1, peak_mib: peak },
-            Role::Seeder => {
-                let id = seeding.process.id();
-                Cost { wall_s, cpu_s: cpu_of(id) - before.0, peak_mib: peak_mib(id) }
+    }
+
+    /// Who is measured, of those that are here.
+    pub(crate) fn measured(self, here: &[&'static str]) -> Vec<&'static str> {
+        let all: &[&str] = match self {
+            What::Download { .. } | What::Paced { .. } | What::Seed { .. } => {
+                &["sameseed", "aria2c", "libtorrent", "rqbit"]
             }
-        })
-    }
-
-    /// `sameseed verify`.
-    fn check(&self, stage: &Stage) -> Outcome<Cost> {
-        let torrent = self.torrent(stage, 1024, "http://127.0.0.1:9/announce", "check")?;
-        let mut command = std::process::Command::new(sameseed_binary());
-        command.arg("verify").args(&self.more).arg(torrent).arg("--dir").arg(self.dir.join("full"));
-        let (start, before) = (now(), cpu_of_ended_children());
-        let mut child = command.stdout(std::process::Stdio::null()).spawn()?;
-        let mut peak = 0.0;
-        let status = loop {
-            peak = peak_mib(child.id()).max(peak);
-            if let Some(status) = child.try_wait()? {
-                break status;
-            }
-            std::thread::sleep(LOOK_AGAIN);
+            What::Recheck => &["sameseed verify", "sameseed", "aria2c", "libtorrent", "rqbit"],
+            What::Idle { .. } => &["sameseed", "libtorrent", "transmission-daemon"],
         };
-        if !status.success() {
-            return Err(format!("verify: {status}").into());
-        }
-        let wall_s = start.elapsed().as_secs_f64();
-        Ok(Cost { wall_s, cpu_s: cpu_of_ended_children() - before, peak_mib: peak })
-    }
-
-    fn torrent(&self, stage: &Stage, piece_kib: usize, announce: &str, name: &str) -> Outcome<PathBuf> {
-        let path = stage.path(format!("{name}.torrent"));
-        Ok(Torrent::write(&self.tree, piece_kib << 10, announce, path)?.path)
-    }
-
-    /// Whether what a row needs is here.
-    pub(crate) fn lacks(what: What, here: &[&str]) -> Option<&'static str> {
-        let needed = match what {
-            What::Download { seeder, .. } => seeder,
-            What::Seed { leecher, .. } => leecher,
-            What::Check => Sameseed.name(),
-        };
-        (!here.contains(&needed)).then_some(needed)
+        let is_here = |name: &&&'static str| here.iter().any(|there| name.split(' ').next() == Some(there));
+        all.iter().filter(is_here).copied().collect()
     }
 }
 
-/// Who is measured in a row, of those that are here.
-pub(crate) fn measured(what: What, here: &[&'static str]) -> Vec<&'static str> {
-    match what {
-        What::Check => vec![Sameseed.name()],
-        _ => here.to_vec(),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Waits until a process does nothing for a moment.
-fn settle(process: u32) {
-    loop {
-        let before = cpu_of(process);
-        std::thread::sleep(Duration::from_millis(300));
-        if cpu_of(process) - before < 0.02 {
-            return;
-        }
+    #[test]
+    fn the_seeder_is_the_first_that_is_there() {
+        assert_eq!(From::FirstThere.among(&["sameseed", "aria2c", "libtorrent"]), Some("libtorrent"));
+        assert_eq!(From::FirstThere.among(&["sameseed"]), None);
+        assert_eq!(From::Only("sameseed").among(&["rqbit"]), None);
     }
-}
 
-#[expect(clippy::disallowed_methods, reason = "what is measured is real time")]
-fn now() -> Instant {
-    Instant::now()
-}
-
-/// Removes what an interrupted run has left, and makes the data.
-///
-/// # Errors
-/// When the folder cannot be written.
-pub(crate) fn prepare(dir: &Path, tree: &Tree) -> Outcome {
-    if dir.exists() {
-        fs::remove_dir_all(dir)?;
+    #[test]
+    fn who_is_not_there_is_not_measured() {
+        assert_eq!(What::Recheck.measured(&["sameseed", "rqbit"]), ["sameseed verify", "sameseed", "rqbit"]);
     }
-    tree.write_into(&dir.join("full"))
 }

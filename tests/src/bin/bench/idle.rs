@@ -1,0 +1,114 @@
+//! Many small torrents that nobody asks for: when all are being seeded, and what they cost from then on.
+
+use crate::measure::{Cost, cpu_of, now, peak_mib};
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+use tests::{Libtorrent, Outcome, Process, Stage, Torrent, Tree, TreeFile, free_port, noise, sameseed_binary};
+
+/// How long idleness is watched; what it costs meanwhile is the row's CPU time.
+const WATCHED: Duration = Duration::from_secs(60);
+/// Bytes of each torrent, in pieces of 16 KiB.
+const LEN_BYTES: usize = 64 * 1024;
+/// Between two questions to a client that does not seed yet.
+const ASK_AGAIN: Duration = Duration::from_millis(20);
+/// An answer on loopback comes at once or not at all.
+const ANSWER_LIMIT: Duration = Duration::from_secs(2);
+/// `bitfield` (BEP 3).
+const BITFIELD: u8 = 5;
+
+/// Starts one client with so many torrents. The wall time is how long it took until every one was being seeded.
+///
+/// # Errors
+/// When the client fails.
+pub(crate) fn run(stage: &Stage, base: &Path, torrents: usize, name: &str) -> Outcome<Cost> {
+    let (files, data) = (stage.folder("torrents")?, base.join(format!("idle-{torrents}")));
+    let mut hashes = Vec::new();
+    for i in 0..torrents {
+        let content = TreeFile { path: Vec::new(), bytes: noise(i as u64, LEN_BYTES) };
+        let tree = Tree { name: format!("{i:06}.bin"), files: vec![content] };
+        if !data.join(&tree.name).exists() {
+            tree.write_into(&data)?;
+        }
+        let path = files.join(format!("{i:06}.torrent"));
+        hashes.push(Torrent::write(&tree, LEN_BYTES / 4, "http://127.0.0.1:9/announce", path)?.info_hash);
+    }
+    let port = free_port();
+    let command = command(stage, name, &files, &data, port)?;
+    let start = now();
+    let mut process = Process::start(stage, "idle", command)?;
+    for hash in &hashes {
+        stage.deadline().wait_for("every torrent is seeded", || {
+            process.check_alive()?;
+            while !seeds(port, hash) {
+                if stage.deadline().is_over() {
+                    return Ok(None);
+                }
+                process.check_alive()?;
+                std::thread::sleep(ASK_AGAIN);
+            }
+            Ok(Some(()))
+        })?;
+    }
+    let wall_s = start.elapsed().as_secs_f64();
+    // What the questions have cost is over by then.
+    std::thread::sleep(Duration::from_secs(5));
+    let before = cpu_of(process.id());
+    std::thread::sleep(WATCHED);
+    process.check_alive()?;
+    Ok(Cost { wall_s, cpu_s: cpu_of(process.id()) - before, peak_mib: peak_mib(process.id()) })
+}
+
+fn command(stage: &Stage, name: &str, files: &Path, data: &Path, port: u16) -> Outcome<Command> {
+    let mut paths = fs::read_dir(files)?.map(|entry| Ok(entry?.path())).collect::<Outcome<Vec<PathBuf>>>()?;
+    paths.sort();
+    match name {
+        "sameseed" => {
+            let mut command = Command::new(sameseed_binary());
+            command.args(["--seed", "--no-resume", "--bind=127.0.0.1", "--log-level=warn"]);
+            command.arg(format!("--listen-port={port}")).arg("--dir").arg(data).args(paths);
+            Ok(command)
+        }
+        "libtorrent" => Libtorrent::command(stage, "idle", files, data, port),
+        "transmission-daemon" => {
+            let settings = stage.folder("settings")?;
+            fs::create_dir_all(settings.join("torrents"))?;
+            for path in &paths {
+                fs::copy(path, settings.join("torrents").join(path.file_name().unwrap_or_default()))?;
+            }
+            let mut command = Command::new("transmission-daemon");
+            command.args(["--foreground", "--no-dht", "--no-lpd", "--no-utp", "--no-portmap", "--log-error"]);
+            command.args(["--bind-address-ipv4=127.0.0.1", "--rpc-bind-address=127.0.0.1"]);
+            command.arg(format!("--peerport={port}")).arg(format!("--port={}", free_port()));
+            command.arg("--download-dir").arg(data).arg("--config-dir").arg(settings);
+            Ok(command)
+        }
+        _ => Err(format!("nobody knows how {name} is given many torrents").into()),
+    }
+}
+
+/// Whether who listens there says of this torrent that it has all four pieces.
+fn seeds(port: u16, info_hash: &[u8; 20]) -> bool {
+    let ask = || -> Outcome<bool> {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+        stream.set_read_timeout(Some(ANSWER_LIMIT))?;
+        let mut hello = b"\x13BitTorrent protocol\0\0\0\0\0\0\0\0".to_vec();
+        hello.extend_from_slice(info_hash);
+        hello.extend_from_slice(b"-BE0001-bench-idle-0");
+        stream.write_all(&hello)?;
+        stream.read_exact(&mut [0; 68])?;
+        loop {
+            let mut len = [0; 4];
+            stream.read_exact(&mut len)?;
+            let mut message = vec![0; u32::from_be_bytes(len).min(4096) as usize];
+            stream.read_exact(&mut message)?;
+            if let [BITFIELD, pieces, ..] = message[..] {
+                return Ok(pieces == 0xf0);
+            }
+        }
+    };
+    ask().unwrap_or(false)
+}

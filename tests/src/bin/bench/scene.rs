@@ -1,0 +1,190 @@
+//! Where the rows are played: the data, the other side, and a look at who is measured until it ends.
+
+use crate::measure::{Cost, cpu_of, cpu_of_ended_children, now, peak_mib};
+use crate::rows::{Shape, What, client};
+use std::fs;
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::time::Duration;
+use tests::{
+    Client, EmptyFiles, HttpTracker, Job, Outcome, Process, Role, Running, Stage, Torrent, Tree, TreeFile, difference,
+    noise, sameseed_binary,
+};
+
+/// Between two looks at a process.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// Longer than any run takes.
+const LIMIT_S: u64 = 600;
+/// Nobody answers there: a seeder waits for whoever comes.
+const NO_TRACKER: &str = "http://127.0.0.1:9/announce";
+
+/// The data, and where everything happens.
+pub(crate) struct Scene {
+    /// A folder of our own, on a file system in memory if there is one.
+    pub(crate) dir: PathBuf,
+    /// Of the shared data.
+    pub(crate) size_mib: usize,
+    /// Given to every `sameseed` that downloads, seeds or checks at its start.
+    pub(crate) more: Vec<String>,
+}
+
+/// Data that is shared, and where it lies.
+struct Shared {
+    tree: Tree,
+    full: PathBuf,
+    piece_kib: usize,
+}
+
+impl Scene {
+    /// Runs a row once with one client.
+    ///
+    /// # Errors
+    /// When somebody fails, or what was downloaded is not what was shared.
+    pub(crate) fn run(&self, what: What, other: Option<&str>, measured: &str) -> Outcome<Cost> {
+        // It may have to be built, which is not what is measured.
+        sameseed_binary();
+        let mut cost = Cost::default();
+        Stage::run_in(&self.dir.join("stage"), LIMIT_S, |stage| {
+            let other = other.and_then(client);
+            let lone = client(measured);
+            cost = match (what, other, lone) {
+                (What::Download { seeders, shape, .. }, Some(seeder), Some(leecher)) => {
+                    self.transfer(stage, &self.shared(shape)?, (seeder, seeders), leecher, None, Role::Leecher)?
+                }
+                (What::Paced { kib_s }, Some(seeder), Some(leecher)) => {
+                    let shared = self.shared(Shape { piece_kib: 1024, files: 1 })?;
+                    self.transfer(stage, &shared, (seeder, 1), leecher, Some(kib_s), Role::Leecher)?
+                }
+                (What::Seed { .. }, Some(leecher), Some(seeder)) => {
+                    let shared = self.shared(Shape { piece_kib: 1024, files: 1 })?;
+                    self.transfer(stage, &shared, (seeder, 1), leecher, None, Role::Seeder)?
+                }
+                (What::Recheck, ..) => {
+                    let shared = self.shared(Shape { piece_kib: 1024, files: 1 })?;
+                    let torrent = shared.torrent(stage, NO_TRACKER, "check")?;
+                    let command = crate::recheck::command(stage, measured, &torrent, &shared.full, &self.more)?;
+                    until_end(stage, Process::start(stage, "check", command)?)?
+                }
+                (What::Idle { torrents }, ..) => crate::idle::run(stage, &self.dir, torrents, measured)?,
+                _ => return Err(format!("{measured} has no part in {what:?}").into()),
+            };
+            Ok(())
+        })?;
+        Ok(cost)
+    }
+
+    /// The data in this shape; it is made once and then lies there.
+    fn shared(&self, shape: Shape) -> Outcome<Shared> {
+        let len_bytes = (self.size_mib << 20) / shape.files;
+        let tree = if shape.files == 1 {
+            Tree::single(len_bytes)
+        } else {
+            let file = |i: u64| TreeFile { path: vec![format!("{i:06}.bin")], bytes: noise(i, len_bytes) };
+            Tree { name: "many files".into(), files: (0..shape.files as u64).map(file).collect() }
+        };
+        let full = self.dir.join(format!("full-{}", shape.files));
+        if !full.exists() {
+            tree.write_into(&full)?;
+        }
+        Ok(Shared { tree, full, piece_kib: shape.piece_kib })
+    }
+
+    /// Seeders and a leecher, of whom one side is measured.
+    fn transfer(
+        &self,
+        stage: &Stage,
+        shared: &Shared,
+        (seeder, seeders): (&dyn Client, usize),
+        leecher: &dyn Client,
+        upload_limit_kib_s: Option<u32>,
+        measured: Role,
+    ) -> Outcome<Cost> {
+        let ours: Vec<&str> = ["--log-level", "warn"].into_iter().chain(self.more.iter().map(String::as_str)).collect();
+        // Logs that tests want cost time.
+        let more_for = |client: &dyn Client| match client.name() {
+            "sameseed" => &ours[..],
+            "aria2c" => &["--console-log-level=error"],
+            _ => &[],
+        };
+        let torrent = shared.torrent(stage, NO_TRACKER, "seeder")?;
+        let job =
+            Job { more: more_for(seeder), upload_limit_kib_s, ..Job::new(stage, &torrent, &shared.full, Role::Seeder) };
+        let mut seeding = (0..seeders).map(|_| seeder.start(&job)).collect::<Outcome<Vec<Running>>>()?;
+        for one in &mut seeding {
+            stage.deadline().wait_for("the seeder listens", || {
+                one.process.check_alive()?;
+                Ok(TcpStream::connect(one.listens).ok())
+            })?;
+            // It may have to look at its data first.
+            settle(one.process.id());
+        }
+        let peers: Vec<SocketAddr> = seeding.iter().map(|one| one.listens).collect();
+        let tracker = HttpTracker::honest(&peers)?;
+        let torrent = shared.torrent(stage, &tracker.url(), "leecher")?;
+        let dir = stage.folder("got")?;
+        let seeder_cpu_s = cpu_of(seeding[0].process.id());
+        let job = Job {
+            more: more_for(leecher),
+            peer: peers.first().copied(),
+            more_peers: &peers[1..],
+            ..Job::new(stage, &torrent, &dir, Role::Leecher)
+        };
+        let cost = until_end(stage, leecher.start(&job)?.process)?;
+        if let Some(difference) = difference(&shared.tree, &dir, EmptyFiles::Optional) {
+            return Err(format!("{}: {difference}", leecher.name()).into());
+        }
+        let id = seeding[0].process.id();
+        Ok(match measured {
+            Role::Leecher => cost,
+            Role::Seeder => Cost { cpu_s: cpu_of(id) - seeder_cpu_s, peak_mib: peak_mib(id), ..cost },
+        })
+    }
+}
+
+impl Shared {
+    fn torrent(&self, stage: &Stage, announce: &str, name: &str) -> Outcome<PathBuf> {
+        let path = stage.path(format!("{name}.torrent"));
+        Ok(Torrent::write(&self.tree, self.piece_kib << 10, announce, path)?.path)
+    }
+}
+
+/// Watches a process that was just started until it ends well. No other child ends meanwhile, so what ended children have cost more is its cost.
+fn until_end(stage: &Stage, mut process: Process) -> Outcome<Cost> {
+    let (start, before) = (now(), cpu_of_ended_children());
+    let mut peak = 0.0;
+    let status = loop {
+        peak = peak_mib(process.id()).max(peak);
+        if let Some(status) = process.try_wait()? {
+            break status;
+        }
+        if stage.deadline().is_over() {
+            return Err("it is not done in time".into());
+        }
+        std::thread::sleep(LOOK_AGAIN);
+    };
+    if !status.success() {
+        return Err(format!("it ended with {status}").into());
+    }
+    Ok(Cost { wall_s: start.elapsed().as_secs_f64(), cpu_s: cpu_of_ended_children() - before, peak_mib: peak })
+}
+
+/// Waits until a process does nothing for a moment.
+fn settle(process: u32) {
+    loop {
+        let before = cpu_of(process);
+        std::thread::sleep(Duration::from_millis(300));
+        if cpu_of(process) - before < 0.02 {
+            return;
+        }
+    }
+}
+
+/// A fresh folder of our own in `base`. Whatever else lies there is left alone.
+///
+/// # Errors
+/// When it cannot be made.
+pub(crate) fn own_folder(base: &std::path::Path) -> Outcome<PathBuf> {
+    let dir = base.join(format!("sameseed-bench.{}", std::process::id()));
+    fs::create_dir_all(&dir)?;
+    Ok(dir)
+}
