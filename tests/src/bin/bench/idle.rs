@@ -1,13 +1,13 @@
 //! Many small torrents that nobody asks for: when all are being seeded, and what they cost from then on.
 
 use crate::measure::{Cost, cpu_of, now, peak_mib};
+use ::tests::{Libtorrent, Outcome, Process, Stage, Torrent, Tree, TreeFile, free_port, noise, sameseed_binary};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
-use tests::{Libtorrent, Outcome, Process, Stage, Torrent, Tree, TreeFile, free_port, noise, sameseed_binary};
 
 /// How long idleness is watched; what it costs meanwhile is the row's CPU time.
 const WATCHED: Duration = Duration::from_secs(60);

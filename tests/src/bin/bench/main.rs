@@ -11,12 +11,12 @@ mod recheck;
 mod rows;
 mod scene;
 
+use ::tests::Outcome;
 use measure::{Cost, median};
 use rows::{ROWS, What, clients};
 use scene::{Scene, own_folder};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use tests::Outcome;
 
 const USAGE: &str = "\
 usage: bench [ROW ...] [--size MIB] [--runs N] [--dir DIR] [--hash-with MEANS] [--json FILE] [--list]

@@ -1,8 +1,8 @@
 //! How each client is told to read all of a complete download and then to end.
 
+use ::tests::{Libtorrent, Outcome, Stage, free_port, sameseed_binary};
 use std::path::Path;
 use std::process::Command;
-use tests::{Libtorrent, Outcome, Stage, free_port, sameseed_binary};
 
 /// The command line of a check of `torrent` in `full`.
 ///

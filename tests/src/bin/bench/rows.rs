@@ -1,6 +1,6 @@
 //! The rows of the table: what is done, and who is measured doing it.
 
-use tests::{Aria2, Client, Libtorrent, Rqbit, Sameseed, programs};
+use ::tests::{Aria2, Client, Libtorrent, Rqbit, Sameseed, programs};
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,14 +2,14 @@
 
 use crate::measure::{Cost, cpu_of, cpu_of_ended_children, now, peak_mib};
 use crate::rows::{Shape, What, client};
+use ::tests::{
+    Client, EmptyFiles, HttpTracker, Job, Outcome, Process, Role, Running, Stage, Torrent, Tree, TreeFile, difference,
+    noise, sameseed_binary,
+};
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::time::Duration;
-use tests::{
-    Client, EmptyFiles, HttpTracker, Job, Outcome, Process, Role, Running, Stage, Torrent, Tree, TreeFile, difference,
-    noise, sameseed_binary,
-};
 
 /// Between two looks at a process.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
