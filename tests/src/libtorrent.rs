@@ -22,7 +22,7 @@ impl Libtorrent {
     /// # Errors
     /// When the script cannot be written to the stage.
     pub fn command(stage: &Stage, role: &str, torrent: &Path, dir: &Path, port: u16) -> Outcome<Command> {
-        let script = stage.path("libtorrent.py");
+        let script = stage.path("client.py");
         std::fs::write(&script, include_str!("libtorrent.py"))?;
         let mut command = Command::new("python3");
         command.arg(&script).arg(role).arg(torrent).arg(dir).arg(port.to_string());
