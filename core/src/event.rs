@@ -159,7 +159,8 @@ pub enum Command {
         /// The torrent.
         torrent: TorrentId,
     },
-    /// Trackers given by hand: each that is not there yet becomes a tier of its own, after the others, and is asked when those before it have not answered.
+    /// Trackers given by hand: each that is not there yet becomes a tier of its own, after the others, and is asked at once; while others are
+    /// being asked, only when those do not answer.
     AddTrackers {
         /// The torrent.
         torrent: TorrentId,
@@ -265,6 +266,25 @@ pub struct AddTorrent {
     pub sequential: bool,
     /// When it has been seeded enough; `None`: as all others (`Config::goals`).
     pub goals: Option<SeedingGoals>,
+}
+
+impl AddTorrent {
+    /// A torrent as most are added: all of it is wanted, and nothing is known of it.
+    pub fn new(torrent: TorrentId, metainfo: Metainfo) -> Self {
+        AddTorrent {
+            torrent,
+            metainfo,
+            extra_trackers: Vec::new(),
+            peers: Vec::new(),
+            check_only: false,
+            resume: None,
+            force_check: false,
+            paused: false,
+            priorities: Vec::new(),
+            sequential: false,
+            goals: None,
+        }
+    }
 }
 
 /// How an operation ended. Each arm answers the arm of `Operation` with the same name.

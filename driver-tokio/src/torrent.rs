@@ -308,7 +308,8 @@ impl Torrent {
         self.tell(Command::AddPeers { torrent: self.id(), peers: peers.into_iter().collect() }).await
     }
 
-    /// Gives it trackers: each that is new becomes a tier of its own after the others, and is asked when those that are being asked do not answer.
+    /// Gives it trackers: each that is new becomes a tier of its own after the others, and is asked at once;
+    /// while others are being asked, only when those do not answer.
     ///
     /// # Errors
     /// As [`Torrent::view`].

@@ -87,19 +87,8 @@ impl World {
             operations: Vec::new(),
             accepted: 0,
         };
-        let add = AddTorrent {
-            torrent: TORRENT,
-            metainfo,
-            extra_trackers: Vec::new(),
-            peers: vec![SocketAddr::from(([10, 0, 0, 1], 6881))],
-            check_only: false,
-            paused: false,
-            resume: None,
-            force_check: false,
-            priorities: Vec::new(),
-            sequential: false,
-            goals: None,
-        };
+        let add =
+            AddTorrent { peers: vec![SocketAddr::from(([10, 0, 0, 1], 6881))], ..AddTorrent::new(TORRENT, metainfo) };
         world.tell(Event::Command(Command::Add(Box::new(add))));
         world.drain();
         // Past the check, where the interesting part begins.

@@ -166,19 +166,7 @@ impl World {
             operations: Vec::new(),
             accepted: 0,
         };
-        let add = AddTorrent {
-            torrent: TORRENT,
-            metainfo: metainfo(Vec::new()),
-            extra_trackers: Vec::new(),
-            peers: Vec::new(),
-            check_only: false,
-            paused: false,
-            resume: None,
-            force_check: false,
-            priorities: Vec::new(),
-            sequential: false,
-            goals: None,
-        };
+        let add = AddTorrent::new(TORRENT, metainfo(Vec::new()));
         world.tell(Event::Command(Command::Add(Box::new(add))));
         // Past the check, where peers are let in.
         while !world.operations.is_empty() {

@@ -22,6 +22,7 @@ impl Libtorrent {
     /// # Errors
     /// When the script cannot be written to the stage.
     pub fn command(stage: &Stage, role: &str, torrent: &Path, dir: &Path, port: u16) -> Outcome<Command> {
+        // By another name: Python looks for modules beside the script first.
         let script = stage.path("client.py");
         std::fs::write(&script, include_str!("libtorrent.py"))?;
         let mut command = Command::new("python3");
@@ -42,11 +43,7 @@ impl Client for Libtorrent {
     fn start(&self, job: &Job<'_>) -> Outcome<Running> {
         let port = free_port();
         let role = if job.role == Role::Seeder { "seed" } else { "leech" };
-        // By another name: Python looks for modules beside the script first.
-        let script = job.stage.path("client.py");
-        std::fs::write(&script, include_str!("libtorrent.py"))?;
-        let mut command = Command::new("python3");
-        command.arg(&script).arg(role).arg(job.torrent).arg(job.dir).arg(port.to_string());
+        let mut command = Libtorrent::command(job.stage, role, job.torrent, job.dir, port)?;
         command.args(job.peer.iter().chain(job.more_peers).map(|peer| peer.port().to_string()));
         let mut process = Process::start(job.stage, &format!("libtorrent-{role}-{port}"), command)?;
         if job.role == Role::Seeder {

@@ -42,7 +42,7 @@ impl Announcer {
         at
     }
 
-    /// Trackers given by hand: asked at once, after those that the round has yet to try.
+    /// Trackers given by hand: asked at once, or in a round that is under way after those that it has yet to try, if none of those answers.
     pub(super) fn add_trackers(&mut self, urls: Vec<String>) {
         let new: Vec<usize> = urls.into_iter().flat_map(|url| self.add_tier(vec![url])).collect();
         if !matches!(self.phase, Phase::Running) || new.is_empty() {

@@ -100,10 +100,12 @@ impl Torrent {
         if lost.is_empty() {
             return false;
         }
+        // A slow peer's copy may still be arriving: nobody counts on it any more.
+        let arriving = self.peers.values().filter_map(|peer| peer.incoming()).map(|incoming| incoming.request.piece);
+        let arriving: Vec<PieceIndex> = arriving.filter(|piece| lost.binary_search(piece).is_ok()).collect();
+        arriving.into_iter().for_each(|piece| self.expect_nothing_of(shared, piece));
         for piece in &lost {
             let priority = self.selection.of_piece(*piece);
-            // A slow peer's copy may still be arriving: nobody counts on it any more.
-            self.expect_nothing_of(shared, *piece);
             self.pieces.set_lost(*piece, priority != Priority::Skip);
             self.picker.insert(*piece, priority);
             self.checkpoints.unclaim(now, *piece);

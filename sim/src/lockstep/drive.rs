@@ -211,7 +211,7 @@ impl World {
         let layout = content.layout();
         // A request may have waited, or wait now, for the end of a block that leaves in parts.
         let late = late || self.host(index).wires.values().any(Wire::speaks_late);
-        let mut touched = std::mem::take(&mut self.host_mut(index).touched);
+        let touched = std::mem::take(&mut self.host_mut(index).touched);
         for conn in &touched {
             let host = self.host_mut(index);
             let Some(wire) = host.wires.get_mut(conn) else { continue };
@@ -224,8 +224,7 @@ impl World {
             host.books.judge_asks(&host.wires, (*conn, &asks), layout, snubbed)?;
         }
         let wires = &mut self.host_mut(index).wires;
-        std::mem::take(&mut touched).iter().for_each(|conn| _ = wires.get_mut(conn).map(Wire::looked_at));
-        self.host_mut(index).touched = touched;
+        touched.iter().for_each(|conn| _ = wires.get_mut(conn).map(Wire::looked_at));
         let mut books = std::mem::take(&mut self.host_mut(index).books);
         let is_liar = |conn| self.other_end(index, conn).is_some_and(|node| sends_bad_data(&self.nodes[node]));
         let judged = books.drained(&self.host(index).wires, is_liar);

@@ -185,17 +185,11 @@ impl Host {
 
     pub(super) fn add(&mut self, now: Instant, metainfo: &Metainfo) {
         let add = AddTorrent {
-            torrent: TORRENT,
-            metainfo: metainfo.clone(),
-            extra_trackers: Vec::new(),
             peers: self.peers.clone(),
-            check_only: false,
-            paused: false,
             resume: self.disk.resume.clone(),
             force_check: std::mem::take(&mut self.force_check),
             priorities: self.skips.iter().map(|file| (FileIndex(*file), Priority::Skip)).collect(),
-            sequential: false,
-            goals: None,
+            ..AddTorrent::new(TORRENT, metainfo.clone())
         };
         // Its resume data may be another than at the crash.
         self.disk.forget_what_shows();

@@ -51,19 +51,7 @@ impl Lone {
             sent_blocks: 0,
             metainfo: metainfo.clone(),
         };
-        let add = AddTorrent {
-            torrent: TORRENT,
-            metainfo,
-            extra_trackers: Vec::new(),
-            peers: Vec::new(),
-            check_only: false,
-            paused: false,
-            resume: None,
-            force_check: false,
-            priorities: Vec::new(),
-            sequential: false,
-            goals: None,
-        };
+        let add = AddTorrent::new(TORRENT, metainfo);
         lone.handle(Event::Command(Command::Add(Box::new(add))));
         let from = "10.0.0.1:5000".parse().expect("an address");
         lone.handle(Event::Accepted { conn: lone.peer, from });
@@ -156,11 +144,11 @@ impl Lone {
                 self.sent_blocks += 1;
                 continue;
             };
-            let mut input = &self.batch.bytes[range.clone()];
-            // A header without its block, which comes by itself.
-            if self.has_file && input.len() == 13 && input[4] == 7 {
+            if self.has_file {
+                // Whoever takes blocks is asked for nothing.
                 continue;
             }
+            let mut input = &self.batch.bytes[range.clone()];
             while let Some(item) = self.decoder.next(&mut input).expect("what is sent can be read") {
                 if let Item::Message(Message::Request(request)) = item {
                     self.asked.push_back(request);

@@ -260,19 +260,7 @@ impl World {
 
     /// The torrent under this number, with nothing known of it.
     pub(super) fn as_new(&self, torrent: TorrentId) -> AddTorrent {
-        AddTorrent {
-            torrent,
-            metainfo: self.meta.clone(),
-            extra_trackers: vec![],
-            peers: vec![],
-            check_only: false,
-            paused: false,
-            resume: None,
-            force_check: false,
-            priorities: self.priorities.clone(),
-            sequential: false,
-            goals: None,
-        }
+        AddTorrent { priorities: self.priorities.clone(), ..AddTorrent::new(torrent, self.meta.clone()) }
     }
 
     pub(super) fn add(&mut self, peers: Vec<SocketAddr>, trackers: Vec<&str>) {

@@ -77,17 +77,8 @@ impl Crowd {
             created_unix_s: None,
         };
         self.tell(Command::Add(Box::new(AddTorrent {
-            torrent: id(n),
-            metainfo,
-            extra_trackers: vec![],
             peers: vec![([10, 1, 0, n as u8], 6881).into()],
-            check_only: false,
-            paused: false,
-            resume: None,
-            force_check: false,
-            priorities: vec![],
-            sequential: false,
-            goals: None,
+            ..AddTorrent::new(id(n), metainfo)
         })));
     }
 

@@ -73,7 +73,6 @@ fn main() -> Outcome {
         return Ok(());
     }
     let (here, missing) = clients();
-    let here: Vec<&str> = ["sameseed"].into_iter().chain(here.into_iter().filter(|name| *name != "sameseed")).collect();
     if !missing.is_empty() {
         println!("not installed: {}\n", missing.join(", "));
     }
@@ -119,14 +118,13 @@ fn main() -> Outcome {
                 "| {row} | {with} | {name} | {wall_s:.2} | {rate:.0} | {cpu_s:.2} | {per_gib:.2} | {peak:.0} | {ratio} |"
             );
         }
-        all.extend(
-            costs.into_iter().flat_map(|(name, costs)| costs.into_iter().map(move |cost| (row, other, name, cost))),
-        );
+        let runs = costs.into_iter().flat_map(|(name, costs)| costs.into_iter().map(move |cost| (name, cost)));
+        all.extend(runs.map(|(name, cost)| (row, other, name, size_mib, cost)));
     }
     if let Some(path) = args.json {
-        let runs = all.iter().map(|(row, with, name, cost)| {
+        let runs = all.iter().map(|(row, with, name, size_mib, cost)| {
             let Cost { wall_s, cpu_s, peak_mib } = cost;
-            serde_json::json!({ "row": row, "with": with, "client": name, "size_mib": args.size_mib, "wall_s": wall_s, "cpu_s": cpu_s, "peak_mib": peak_mib })
+            serde_json::json!({ "row": row, "with": with, "client": name, "size_mib": size_mib, "wall_s": wall_s, "cpu_s": cpu_s, "peak_mib": peak_mib })
         });
         std::fs::write(path, serde_json::to_string_pretty(&runs.collect::<Vec<_>>())?)?;
     }

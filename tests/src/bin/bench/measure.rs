@@ -71,6 +71,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(target_os = "linux")]
     fn this_process_costs_something() {
         let start = cpu_of(std::process::id());
         let mut sum = 0u64;
