@@ -25,37 +25,50 @@ pub enum Stream {
     Choker = 5,
 }
 
-/// A seeded generator.
+/// A seeded generator. It keeps only its place in the stream, and makes the numbers there anew for each draw (some 100 ns): every torrent has several, and
+/// draws seldom.
 #[derive(Clone, Debug)]
-pub struct Rng(ChaCha8Rng);
+pub struct Rng {
+    seed: Seed,
+    stream: u64,
+    /// In words of 32 bits.
+    drawn: u64,
+}
 
 impl Rng {
     /// The generator of one `stream` for one `owner` (a torrent's number, or 0 for the engine).
     pub fn new(seed: &Seed, stream: Stream, owner: u32) -> Self {
-        let mut rng = ChaCha8Rng::from_seed(*seed);
-        rng.set_stream((u64::from(owner) << 8) | stream as u64);
-        Rng(rng)
+        Rng { seed: *seed, stream: (u64::from(owner) << 8) | stream as u64, drawn: 0 }
+    }
+
+    fn draw<T>(&mut self, from: impl FnOnce(&mut ChaCha8Rng) -> T) -> T {
+        let mut numbers = ChaCha8Rng::from_seed(self.seed);
+        numbers.set_stream(self.stream);
+        numbers.set_word_pos(u128::from(self.drawn));
+        let drawn = from(&mut numbers);
+        self.drawn = numbers.get_word_pos() as u64;
+        drawn
     }
 
     /// 32 random bits.
     pub fn next_u32(&mut self) -> u32 {
-        self.0.next_u32()
+        self.draw(|numbers| numbers.next_u32())
     }
 
     /// 64 random bits.
     pub fn next_u64(&mut self) -> u64 {
-        self.0.next_u64()
+        self.draw(|numbers| numbers.next_u64())
     }
 
     /// A number below `bound`; 0 when `bound` is 0. The bias of at most `bound / 2^64` does not matter here.
     pub fn below(&mut self, bound: u64) -> u64 {
-        let product = u128::from(self.0.next_u64()) * u128::from(bound);
+        let product = u128::from(self.next_u64()) * u128::from(bound);
         (product >> 64) as u64
     }
 
     /// Fills `out` with random bytes.
     pub fn fill(&mut self, out: &mut [u8]) {
-        self.0.fill_bytes(out);
+        self.draw(|numbers| numbers.fill_bytes(out));
     }
 
     /// Puts `items` into a random order (Fisher-Yates).

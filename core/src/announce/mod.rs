@@ -158,11 +158,22 @@ impl Announcer {
         }
         self.advance();
         self.timeout = self.next_timeout();
+        // Torrents are many, and most wait: what is seldom in use takes no room in between.
+        if self.attempts.is_empty() {
+            self.attempts = Vec::new();
+        }
+        if self.scrapes.is_empty() {
+            self.scrapes = Vec::new();
+        }
     }
 
     /// The next thing to do. Only pops.
     pub(crate) fn poll_output(&mut self) -> Option<AnnounceOutput> {
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front();
+        if output.is_none() {
+            self.outputs = VecDeque::new();
+        }
+        output
     }
 
     /// When it wants a [`AnnounceEvent::Tick`].

@@ -37,7 +37,10 @@ impl Announcer {
         let tracker = Tracker::new(&url);
         match self.trackers.get_mut(at) {
             Some(place) => *place = tracker,
-            None => self.trackers.push(tracker),
+            None => {
+                self.trackers.reserve_exact(1);
+                self.trackers.push(tracker);
+            }
         }
         at
     }

@@ -24,6 +24,7 @@ enum Op {
     Insert(u32, Priority),
     Pick { peer: usize, refused: Bits, order: Order, above: Option<Priority> },
     PickForSeed { refused: Bits },
+    AllGo,
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -43,6 +44,7 @@ fn op() -> impl Strategy<Value = Op> {
         4 => (any::<usize>(), few(), order, above)
             .prop_map(|(peer, refused, order, above)| Op::Pick { peer, refused, order, above }),
         2 => few().prop_map(|refused| Op::PickForSeed { refused }),
+        1 => Just(Op::AllGo),
     ]
 }
 
@@ -130,6 +132,12 @@ proptest! {
                     picker.complete_peer_gone();
                     swarm.seeds -= 1;
                 }
+                Op::AllGo => {
+                    swarm.peers.drain(..).for_each(|peer| peer.iter_ones().for_each(|piece| picker.peer_lost(piece)));
+                    (0..core::mem::take(&mut swarm.seeds)).for_each(|_| picker.complete_peer_gone());
+                    picker.rest();
+                    prop_assert!(!picker.is_indexed());
+                }
                 Op::Remove(piece) => {
                     picker.remove(PieceIndex(piece % pieces));
                     swarm.missing.remove(&(piece % pieces));
@@ -198,11 +206,11 @@ fn each_law_is_seen_to_be_broken() {
         intact,
         Picker::check_invariants,
         &[
-            ("a missing piece knows its place in the row", |picker| picker.place[0] += 1),
-            ("a missing piece stands in its bucket", |picker| picker.availability[0] += 1),
-            ("the buckets cover the row", |picker| picker.rows[1].bucket_end[1] -= 1),
-            ("the set holds what stands in the row", |picker| _ = picker.rows[1].standing.clear(PieceIndex(0))),
-            ("a missing piece stands in one row, once", |picker| _ = picker.rows[0].standing.set(PieceIndex(5))),
+            ("a missing piece knows its place in the row", |picker| picker.index().place[0] += 1),
+            ("a missing piece stands in its bucket", |picker| picker.index().availability[0] += 1),
+            ("the buckets cover the row", |picker| picker.index().rows[1].bucket_end[1] -= 1),
+            ("what stands in the row is missing", |picker| _ = picker.missing[1].clear(PieceIndex(0))),
+            ("a missing piece stands in one row, once", |picker| _ = picker.missing[0].set(PieceIndex(5))),
         ],
     );
 }

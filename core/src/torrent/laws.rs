@@ -73,6 +73,8 @@ impl Torrent {
         let free = |(piece, _)| self.pieces.get(piece).is_none();
         let mut readings = self.blame.readings();
         assert!(readings.all(free), "what is under investigation is not asked for");
+        let is_of_use = !self.picker.is_indexed() || self.is_anyone_counted();
+        assert!(is_of_use, "the rarity index is there only while somebody has pieces");
         let mut having = vec![0; total as usize];
         for peer in self.peers.values() {
             match peer.counted {

@@ -225,6 +225,9 @@ impl Torrent {
             Counted::Complete => self.picker.complete_peer_gone(),
             Counted::Partial => peer.has.iter_ones().for_each(|piece| self.picker.peer_lost(piece)),
         }
+        if !self.is_anyone_counted() {
+            self.picker.rest();
+        }
         self.leave_lines(shared, &peer);
         let given_up = peer.release(&mut shared.pool);
         self.unrequest(&given_up);
@@ -255,6 +258,11 @@ impl Torrent {
         if peer.stage == Stage::Live {
             shared.notify(Notice::PeerGone { torrent: self.id, conn, closed });
         }
+    }
+
+    /// Whether any peer's pieces are counted.
+    pub(super) fn is_anyone_counted(&self) -> bool {
+        self.peers.values().any(|peer| peer.counted != Counted::No)
     }
 
     pub(super) fn close_all(&mut self, now: Instant, shared: &mut Shared, reason: CloseReason) {

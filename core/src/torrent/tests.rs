@@ -86,6 +86,9 @@ pub(crate) const BREACHES: &[Breach] = &[
         }
         torrent.blame.piece_verified(Instant::ZERO, PieceIndex(0), DIGEST);
     }),
+    ("the rarity index is there only while somebody has pieces", |torrent, _| {
+        torrent.peers.values_mut().for_each(|peer| peer.counted = crate::peer::Counted::No);
+    }),
     ("who has pieces stands in the rarity index", |torrent, _| peer(torrent, GIVER).counted = crate::peer::Counted::No),
     ("how many peers have a piece equals a recount", |torrent, _| torrent.picker.peer_has(PieceIndex(3))),
     ("connections of a torrent are bounded", |torrent, shared| {

@@ -29,7 +29,8 @@ struct Part {
     which: Which,
     patience: Patience,
     silence: Silence,
-    call: Call,
+    /// What `--on-complete` is told.
+    call: Option<Call>,
     /// It was complete once.
     complete: bool,
     /// Nothing more is done for it.
@@ -68,7 +69,7 @@ impl<'a> Run<'a> {
                 which: Which::from(&options.metainfo),
                 patience: Patience::new(&options.metainfo, args),
                 silence: Silence::default(),
-                call: Call::new(&options.metainfo, &args.dir, &options.priorities),
+                call: hooks.prepare(&options.metainfo, &args.dir, &options.priorities),
                 complete: false,
                 ended: false,
             };
@@ -122,7 +123,9 @@ impl<'a> Run<'a> {
             Notice::Complete { downloaded, .. } if !part.complete => {
                 part.complete = true;
                 self.teller.complete(&part.which, *downloaded);
-                self.hooks.call(&part.call, *downloaded);
+                if let Some(call) = part.call.clone() {
+                    self.hooks.call(call, *downloaded);
+                }
                 if !self.seed {
                     self.end(torrent, Ok(Exit::Done)).await;
                 }

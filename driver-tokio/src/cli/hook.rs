@@ -35,8 +35,7 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    /// A torrent that goes to `dir`, without the files that are skipped.
-    pub(crate) fn new(metainfo: &Metainfo, dir: &Path, priorities: &[(FileIndex, Priority)]) -> Self {
+    fn new(metainfo: &Metainfo, dir: &Path, priorities: &[(FileIndex, Priority)]) -> Self {
         let dir = dir.canonicalize().or_else(|_| std::path::absolute(dir)).unwrap_or_else(|_| dir.to_path_buf());
         let is_skipped = |file: FileIndex| priorities.contains(&(file, Priority::Skip));
         let wanted: Vec<_> = numbered(metainfo).filter(|(file, _)| !is_skipped(*file)).collect();
@@ -81,14 +80,21 @@ impl Hooks {
         Ok(Hooks { program: program.transpose()?, waiting: VecDeque::new(), running: JoinSet::new() })
     }
 
+    /// What the program will be told of a torrent that goes to `dir`, without the files that are skipped.
+    pub(crate) fn prepare(
+        &self,
+        metainfo: &Metainfo,
+        dir: &Path,
+        priorities: &[(FileIndex, Priority)],
+    ) -> Option<Call> {
+        self.program.as_ref().map(|_| Call::new(metainfo, dir, priorities))
+    }
+
     /// Runs it for a torrent that is complete, now or when there is a place. `downloaded` is false when everything was there before.
-    pub(crate) fn call(&mut self, call: &Call, downloaded: bool) {
-        if self.program.is_some() {
-            let mut call = call.clone();
-            call.environment.push(("SAMESEED_DOWNLOADED", u8::from(downloaded).to_string().into()));
-            self.waiting.push_back(call);
-            self.begin();
-        }
+    pub(crate) fn call(&mut self, mut call: Call, downloaded: bool) {
+        call.environment.push(("SAMESEED_DOWNLOADED", u8::from(downloaded).to_string().into()));
+        self.waiting.push_back(call);
+        self.begin();
     }
 
     fn begin(&mut self) {
