@@ -49,6 +49,8 @@ pub struct Config {
     pub checkpoint_bytes: u64,
     /// When nothing but the totals has changed, this is soon enough: a seeder should let the disk sleep.
     pub totals_interval: Duration,
+    /// When one peer is asked for several pieces in turns.
+    pub turns: Turns,
     /// What all torrents together may receive and send. It can be changed at any time (`Command::SetLimits`).
     pub limits: RateLimits,
     /// How many torrents may be active. Without limits nobody waits: who names torrents wants them, and whoever adds hundreds sets limits. It can be
@@ -56,6 +58,21 @@ pub struct Config {
     pub active: ActiveLimits,
     /// When torrents that have no goals of their own have been seeded enough. It can be changed at any time (`Command::SetGoals`).
     pub goals: SeedingGoals,
+}
+
+/// A fast peer that has proven itself is asked for blocks of several pieces in turns, so that they can be hashed side by side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turns {
+    /// One piece more for each so many bytes per second that it sends: below some 16 MiB/s hashing costs nothing worth the trouble.
+    pub rate_per_piece: u64,
+    /// Blocks in a turn: as many as are hashed and written at a time.
+    pub blocks: u32,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Turns { rate_per_piece: 16 << 20, blocks: 16 }
+    }
 }
 
 /// Limits in bytes per second; 0 is none, as in aria2.
@@ -122,6 +139,7 @@ impl Default for Config {
             checkpoint_interval: Duration::from_secs(30),
             checkpoint_bytes: 64 << 20,
             totals_interval: Duration::from_secs(600),
+            turns: Turns::default(),
             limits: RateLimits::default(),
             active: ActiveLimits::default(),
             goals: SeedingGoals::default(),

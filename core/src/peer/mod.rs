@@ -4,13 +4,14 @@
 
 mod messages;
 mod requests;
+mod turns;
 
 pub(crate) use messages::{LT_DONTHAVE_ID, News};
 pub(crate) use requests::{Arrival, Incoming, Outstanding};
 
 use crate::bitfield::Bitfield;
 use crate::choker::Slot;
-use crate::id::{ConnId, PeerId, PieceIndex, TorrentId};
+use crate::id::{ConnId, PeerId, TorrentId};
 use crate::ledger::Ledger;
 use crate::limiter::LEAST_BYTES;
 use crate::pipeline::{MAX_WINDOW, Pipeline};
@@ -23,6 +24,7 @@ use alloc::collections::{BTreeSet, VecDeque};
 use alloc::string::String;
 use core::net::SocketAddr;
 use requests::MAX_FORGOTTEN;
+use turns::Turns;
 
 /// What a peer may always send when a limit holds back what is received: so that it can be heard, a message or a handshake at a time.
 pub(crate) const IDLE_CREDIT_BYTES: u64 = 64;
@@ -118,8 +120,8 @@ pub(crate) struct Peer {
     pub peer_interested: bool,
     /// Since when we choke it, or do not.
     pub choke_since: Instant,
-    /// The piece whose blocks it is being asked for.
-    pub current: Option<PieceIndex>,
+    /// The pieces whose blocks it is being asked for.
+    pub turns: Turns,
     /// How many requests to keep under way.
     pub pipeline: Pipeline,
     /// Payload from it that was worth keeping when it came.
@@ -190,7 +192,7 @@ impl Peer {
             peer_choking: true,
             peer_interested: false,
             choke_since: now,
-            current: None,
+            turns: Turns::default(),
             pipeline: Pipeline::default(),
             down: Rate::default(),
             up: Rate::default(),

@@ -3,6 +3,7 @@
 use super::*;
 use crate::block::BlockPool;
 use crate::engine::tests::breaches::check_breaches;
+use crate::id::PieceIndex;
 
 fn request(piece: u32, begin: u32) -> BlockRequest {
     BlockRequest { piece: PieceIndex(piece), begin, len: 100 }

@@ -215,7 +215,7 @@ impl Torrent {
             self.picker.peer_lost(piece);
         }
         peer.wanted -= u32::from(!self.pieces.settled().get(piece));
-        peer.current = peer.current.filter(|current| *current != piece);
+        peer.turns.leave(piece);
         peer.set_interested(now, peer.wanted > 0);
         let asked: Vec<_> = peer.requested().map(|o| o.request).filter(|request| request.piece == piece).collect();
         for request in &asked {
@@ -240,7 +240,7 @@ impl Torrent {
             return Ok(());
         }
         if peer.drop_request(request) {
-            peer.current = None;
+            peer.turns.leave(request.piece);
             shared.pool.unreserve();
             // A peer that rejects without choking would be asked for the same block again at once, for ever.
             let bearable = peer.redundant();

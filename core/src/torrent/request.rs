@@ -2,6 +2,8 @@
 //!
 //! In this order: what readers wait for (see `readers`); the piece the peer is at; an open piece that nobody is at; a new piece, the rarest; an open piece that others are at; and when every
 //! block that is left was asked for (end game), blocks that others were asked for. A reservation in the pool comes first, always.
+//!
+//! A fast peer is at several pieces in turns (see `peer::turns`). What it spoils if it lies grows with them: so they are no more than it has given whole and good.
 
 use super::{Shared, Torrent};
 use crate::id::{BLOCK_LEN, ConnId, PieceIndex};
@@ -21,6 +23,10 @@ pub(super) const END_GAME_COPIES: u8 = 2;
 pub(super) const MAX_OPEN_PIECES: usize = 4096;
 /// Requests that each peer may have under way however many share the pool: fewer would leave it waiting for us.
 const MIN_SHARE: usize = 4;
+/// Pieces that all peers together are at in turns, beyond one each: they fill the lanes of any hasher, and the pool holds a run of each.
+const MAX_TURNS: usize = 16;
+/// Pieces that one peer is at in turns: what one liar may spoil.
+const MAX_TURNS_OF_PEER: usize = 8;
 /// Pieces taken at random before the rarest come first: something complete to trade with, soon.
 const RANDOM_PIECES: u32 = 4;
 
@@ -62,7 +68,7 @@ impl Torrent {
                 shared.starved.insert(self.id);
                 break;
             }
-            let Some((piece, block)) = self.pick_block(now, conn) else {
+            let Some((piece, block)) = self.pick_block(now, shared, conn) else {
                 shared.pool.unreserve();
                 break;
             };
@@ -85,26 +91,47 @@ impl Torrent {
         share.min(self.window_under_limits(shared))
     }
 
-    fn pick_block(&mut self, now: Instant, conn: ConnId) -> Option<(PieceIndex, u32)> {
+    fn pick_block(&mut self, now: Instant, shared: &Shared, conn: ConnId) -> Option<(PieceIndex, u32)> {
         if let Some(awaited) = self.pick_awaited(now, conn) {
             return Some(awaited);
         }
-        if let Some(piece) = self.peers.get(&conn)?.current
-            && let Some(block) = self.first_missing(now, conn, piece)
-        {
-            return Some((piece, block));
+        let width = self.turns_of(shared, self.peers.get(&conn)?);
+        loop {
+            let turns = &self.peers.get(&conn)?.turns;
+            let one_more = match turns.len() {
+                0 => self.pick_piece(now, conn).or_else(|| self.pick_open_piece(now, conn, false)),
+                count if count < width && turns.is_between() => self.pick_piece(now, conn),
+                _ => None,
+            };
+            let turns = &mut self.peers.get_mut(&conn)?.turns;
+            one_more.into_iter().for_each(|piece| turns.begin(piece));
+            let Some(piece) = turns.current() else { return self.pick_end_game(now, conn) };
+            if let Some(block) = self.first_missing(now, conn, piece) {
+                self.peers.get_mut(&conn)?.turns.note_asked(shared.config.turns.blocks);
+                return Some((piece, block));
+            }
+            self.peers.get_mut(&conn)?.turns.leave(piece);
         }
-        // What is begun comes first, but for what is more urgent.
+    }
+
+    /// How many pieces a peer may be at.
+    fn turns_of(&self, shared: &Shared, peer: &Peer) -> usize {
+        if self.sequential || peer.ledger.corrupt > 0 {
+            return 1;
+        }
+        // Who has sent so much in a part of a second is that fast at least.
+        let rate = peer.down.per_second().max(peer.down_this_second);
+        let by_rate = rate / shared.config.turns.rate_per_piece.max(1);
+        let given = peer.ledger.verified / u64::from(self.metainfo.layout.piece_len().max(1));
+        let share = MAX_TURNS_OF_PEER.min(MAX_TURNS / self.sources.max(1));
+        usize::try_from(by_rate.min(given)).unwrap_or(usize::MAX).min(share).max(1)
+    }
+
+    /// A piece that nobody is at: what is begun comes first, but for what is more urgent.
+    fn pick_piece(&mut self, now: Instant, conn: ConnId) -> Option<PieceIndex> {
         let orphan = self.pick_open_piece(now, conn, true);
-        let piece = match orphan.map(|piece| self.selection.of_piece(piece)) {
-            Some(priority) => self.open_new_piece(conn, Some(priority)).or(orphan),
-            None => self.open_new_piece(conn, None).or_else(|| self.pick_open_piece(now, conn, false)),
-        };
-        if let Some(piece) = piece {
-            self.peers.get_mut(&conn)?.current = Some(piece);
-            return Some((piece, self.first_missing(now, conn, piece)?));
-        }
-        self.pick_end_game(now, conn)
+        let above = orphan.map(|piece| self.selection.of_piece(piece));
+        self.open_new_piece(conn, above).or(orphan)
     }
 
     pub(super) fn first_missing(&mut self, now: Instant, conn: ConnId, piece: PieceIndex) -> Option<u32> {
@@ -115,14 +142,14 @@ impl Torrent {
         self.pieces.update(piece, OpenPiece::first_missing)?
     }
 
-    /// An open piece with blocks that nobody was asked for, the most urgent. `orphan`: only one that no peer is at.
+    /// An open piece with blocks that nobody was asked for, the most urgent. `orphan`: only one that nobody is at.
     fn pick_open_piece(&self, now: Instant, conn: ConnId, orphan: bool) -> Option<PieceIndex> {
         let peer = self.peers.get(&conn)?;
         let candidates = self.pieces.iter_wanting().filter(|(piece, open)| {
             peer.has.get(*piece) && !peer.is_swallowing(*piece) && !is_leased_to_other(open.lease, now, conn)
         });
         let fitting = candidates.map(|(piece, _)| piece).filter(|piece| {
-            !orphan || !self.peers.values().any(|p| p.conn != conn && p.current == Some(*piece) && may_ask(p))
+            !orphan || !self.peers.values().any(|p| p.turns.contains(*piece) && (p.conn == conn || may_ask(p)))
         });
         self.most_urgent(fitting)
     }
@@ -211,7 +238,7 @@ impl Torrent {
     /// Takes all requests of one peer back: it choked us, or is too slow.
     pub(super) fn take_requests_back(&mut self, now: Instant, shared: &mut Shared, conn: ConnId) {
         let Some(peer) = self.peers.get_mut(&conn) else { return };
-        peer.current = None;
+        peer.turns.clear();
         let given_up = peer.forget_requests();
         // Without BEP 6 a choke has made them void already.
         let void = peer.peer_choking && !peer.fast;

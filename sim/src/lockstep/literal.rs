@@ -69,6 +69,7 @@ fn client(value: &Client) -> String {
         start,
         skips,
         goals,
+        turns,
     } = value;
     let (name, base) =
         if *seeder { ("Client::seeder()", Client::seeder()) } else { ("Client::leecher()", Client::leecher()) };
@@ -89,6 +90,7 @@ fn client(value: &Client) -> String {
         let time = goals.time.map_or_else(|| String::from("None"), |time| format!("Some({})", duration(&time)));
         format!("SeedingGoals {{ ratio_per_mille: {:?}, time: {time} }}", goals.ratio_per_mille)
     });
+    fields.add("turns", turns, &base.turns, plain);
     fields.short("Client", name)
 }
 

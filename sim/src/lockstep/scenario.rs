@@ -6,7 +6,7 @@ use super::node::address;
 use super::nth::Blow;
 use super::world::{Later, World};
 use crate::{content, random};
-use sameseed_core::config::{Config, RateLimits, SeedingGoals};
+use sameseed_core::config::{Config, RateLimits, SeedingGoals, Turns};
 use sameseed_core::rng::Rng;
 use sameseed_core::time::Duration;
 use std::fmt;
@@ -42,6 +42,8 @@ pub struct Client {
     pub skips: Vec<u32>,
     /// When its torrent has been seeded enough, while things go wrong.
     pub goals: SeedingGoals,
+    /// When it asks one peer for several pieces in turns.
+    pub turns: Turns,
 }
 
 /// A scenario.
@@ -197,6 +199,7 @@ impl Client {
             start: None,
             skips: Vec::new(),
             goals: SeedingGoals::default(),
+            turns: Turns::default(),
         }
     }
 
@@ -277,6 +280,7 @@ impl Scenario {
         draw_limits(seed, total / SLOWEST_S, &mut clients);
         draw_selections(seed, &mut clients, file_lens.len() as u32, &mut rates);
         draw_queueing(seed, &mut clients, &mut rates);
+        draw_turns(seed, &mut clients);
         let hostile_stay = rng.below(2) == 0;
         // Now and then long enough for the longer waits.
         let safety = Duration::from_secs(10 + rng.below(80) + if rng.below(16) == 0 { 300 } else { 0 });
@@ -325,8 +329,8 @@ impl Scenario {
             let own_ips = if client.knows_itself { vec![IpAddr::V4(*address(index).ip())] } else { Vec::new() };
             let (pool_blocks, upload_slots) = (client.pool_blocks, client.upload_slots);
             let limits = client.limits;
-            let goals = client.goals;
-            let config = Config { pool_blocks, upload_slots, own_ips, limits, goals, ..Config::default() };
+            let (goals, turns) = (client.goals, client.turns);
+            let config = Config { pool_blocks, upload_slots, own_ips, limits, goals, turns, ..Config::default() };
             let full = client.seeder || client.start.is_some();
             world.add_selective_host(client.access, full, config, &client.peers, &client.skips);
             if let Some((after, limits)) = client.later {
@@ -386,6 +390,7 @@ fn draw_client(rng: &mut Rng, index: usize, seeders: usize, by_hand: bool, nodes
         later: None,
         skips: Vec::new(),
         goals: SeedingGoals::default(),
+        turns: Turns::default(),
         start: (index > 0 && rng.below(12) == 0).then(|| pick(rng, STARTS)),
     }
 }
@@ -421,6 +426,17 @@ fn draw_queueing(seed: u64, clients: &mut [Client], rates: &mut Vec<(Fault, u64)
     }
 }
 
+/// Simulated lines are slow and pieces short: half of the clients call less a fast peer. From a stream of its own.
+fn draw_turns(seed: u64, clients: &mut [Client]) {
+    let rng = &mut random::rng("turns", &[seed]);
+    for client in clients {
+        if rng.below(2) == 0 {
+            client.turns =
+                Turns { rate_per_piece: pick(rng, &[4 << 10, 32 << 10, 256 << 10]), blocks: pick(rng, &[1, 3]) };
+        }
+    }
+}
+
 impl fmt::Display for Scenario {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (pieces, piece_len) = (self.pieces(), self.piece_len);
@@ -438,6 +454,9 @@ impl fmt::Display for Scenario {
             }
             if let Some((after, limits)) = client.later {
                 start += &format!(", after {after:?} {limits:?}");
+            }
+            if client.turns != Turns::default() {
+                start += &format!(", {:?}", client.turns);
             }
             if client.goals != SeedingGoals::default() {
                 start += &format!(", {:?}", client.goals);

@@ -2,7 +2,7 @@
 
 use super::link::Access;
 use super::scenario::{Client, Scenario};
-use sameseed_core::config::{RateLimits, SeedingGoals};
+use sameseed_core::config::{RateLimits, SeedingGoals, Turns};
 use sameseed_core::time::Duration;
 
 /// One kind of shrinking: all its results, the boldest first.
@@ -158,6 +158,10 @@ fn plain_sizes(client: &mut Client) {
     (client.pool_blocks, client.upload_slots) = (plain.pool_blocks, plain.upload_slots);
 }
 
+fn no_turns(client: &mut Client) {
+    client.turns = Turns::default();
+}
+
 fn no_goals(client: &mut Client) {
     client.goals = SeedingGoals::default();
 }
@@ -176,7 +180,7 @@ fn leeches(client: &mut Client) {
 
 fn simpler_clients(scenario: &Scenario) -> Vec<Scenario> {
     let mut all = Vec::new();
-    for edit in [plain_network, plain_sizes, no_limits, no_goals, one_peer, leeches, wants_all] {
+    for edit in [plain_network, plain_sizes, no_limits, no_goals, no_turns, one_peer, leeches, wants_all] {
         all.push(edited(scenario, |s| s.clients.iter_mut().skip(1).for_each(edit)));
         all.extend(
             (0..scenario.clients.len()).map(|n| edited(scenario, |s| s.clients[n..=n].iter_mut().for_each(edit))),

@@ -20,6 +20,7 @@ mod selections;
 mod stops;
 mod trackers;
 mod transcript;
+mod turns;
 mod uploads;
 
 use crate::config::Config;
