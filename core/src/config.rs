@@ -25,6 +25,9 @@ pub struct Config {
     pub max_connections_per_torrent: usize,
     /// Dials under way at a time: home routers drop more, and a list of dead peers must not look like a scan.
     pub max_half_open: usize,
+    /// Trackers that all torrents together ask at a time: thousands of torrents begin at once, and each question takes a socket. A torrent more may begin
+    /// as long as there are fewer.
+    pub max_announces: usize,
     /// A dial without an answer is given up after this long, so that dead candidates make room.
     pub dial_timeout: Duration,
     /// A handshake must be complete after this long (half-open floods).
@@ -127,6 +130,7 @@ impl Default for Config {
             max_connections: 400,
             max_connections_per_torrent: 100,
             max_half_open: 30,
+            max_announces: 100,
             dial_timeout: Duration::from_secs(8),
             handshake_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(140),

@@ -1,6 +1,7 @@
 //! News on their way to the application. The engine never waits for a reader: a queue that is full loses its oldest
 //! news of progress, and the reader can learn how many were lost.
 
+use crate::burst::let_go;
 use futures_core::Stream;
 use sameseed_core::action::Notice;
 use sameseed_core::id::{FileIndex, TorrentId};
@@ -173,6 +174,12 @@ impl QueueState {
         self.waiting.push_back(event);
     }
 
+    fn pop(&mut self) -> Option<Event> {
+        let event = self.waiting.pop_front();
+        let_go(&mut self.waiting);
+        event
+    }
+
     fn wake(&mut self) {
         self.waker.take().into_iter().for_each(Waker::wake);
     }
@@ -186,7 +193,7 @@ impl Events {
 
     /// The next event, if one waits already.
     pub fn try_next(&mut self) -> Option<Event> {
-        lock(&self.queue.state).waiting.pop_front()
+        lock(&self.queue.state).pop()
     }
 
     /// How many events were dropped because this reader was too slow.
@@ -196,7 +203,7 @@ impl Events {
 
     fn poll(&mut self, cx: &Context<'_>) -> Poll<Option<Event>> {
         let mut state = lock(&self.queue.state);
-        if let Some(event) = state.waiting.pop_front() {
+        if let Some(event) = state.pop() {
             return Poll::Ready(Some(event));
         }
         if state.closed {

@@ -72,6 +72,7 @@
 
 mod add;
 mod builder;
+mod burst;
 mod clock;
 mod disk;
 mod driver;

@@ -45,6 +45,10 @@ pub(crate) const HEDGE_AFTER: Duration = Duration::from_secs(10);
 pub(crate) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(60);
 /// Announces under way at a time: as many as begin, one every [`HEDGE_AFTER`], within [`ATTEMPT_TIMEOUT`].
 pub(crate) const MAX_IN_FLIGHT: usize = 6;
+/// A round for which there is no room, since too many torrents are asking just now, begins no sooner than this.
+const ROOM_PAUSE: Duration = Duration::from_secs(3);
+/// The same for a goodbye, which has little time.
+const GOODBYE_PAUSE: Duration = Duration::from_millis(100);
 /// Goodbyes under way at a time: they are short and all have to fit into one deadline.
 pub(crate) const MAX_GOODBYES: usize = 20;
 /// Who stops and starts over and over begins a round this often at most: a flood of pauses is no flood of announces.
@@ -74,6 +78,8 @@ pub(crate) struct Announcer {
     rng: Rng,
     now: Instant,
     totals: Totals,
+    /// One more may be asked: not too many are by all torrents together.
+    has_room: bool,
     trackers: Vec<Tracker>,
     /// Indices into `trackers`, in the order in which they are asked.
     tiers: Vec<Vec<usize>>,
@@ -110,6 +116,7 @@ impl Announcer {
             rng,
             now,
             totals: Totals::default(),
+            has_room: true,
             trackers: Vec::new(),
             tiers: Vec::new(),
             phase: Phase::Idle,
@@ -132,10 +139,10 @@ impl Announcer {
         announcer
     }
 
-    /// Takes in what happened; `totals` are those of this moment.
-    pub(crate) fn handle(&mut self, now: Instant, totals: Totals, event: AnnounceEvent<'_>) {
+    /// Takes in what happened; `totals` are those of this moment, and so is whether there is room for one more announce beside those of other torrents.
+    pub(crate) fn handle(&mut self, now: Instant, totals: Totals, has_room: bool, event: AnnounceEvent<'_>) {
         self.now = now.max(self.now);
-        self.totals = totals;
+        (self.totals, self.has_room) = (totals, has_room);
         match event {
             AnnounceEvent::Start => self.start(),
             AnnounceEvent::Completed => self.note_completed(),
@@ -333,7 +340,11 @@ impl Announcer {
         }
         loop {
             if self.round.is_none() && self.next_round.is_some_and(|due| self.now >= due) {
-                self.open_round();
+                if self.has_room {
+                    self.open_round();
+                } else {
+                    self.next_round = Some(self.now + ROOM_PAUSE);
+                }
             }
             let Some(queue) = &self.round else { return };
             let waited_for = self.attempts.iter().any(|attempt| !attempt.overdue);
@@ -388,7 +399,7 @@ impl Announcer {
                 self.outputs.push_back(AnnounceOutput::Stopped);
                 return;
             }
-            if self.attempts.len() >= MAX_GOODBYES {
+            if self.attempts.len() >= MAX_GOODBYES || !self.has_room {
                 return;
             }
             let Some(at) = waiting.pop_front() else { return };
@@ -603,7 +614,10 @@ impl Announcer {
                 let owed = owed.map(|(_, tracker)| tracker.retry_at).min();
                 ((queued && room).then_some(self.hedge_at), owed.filter(|_| room), None)
             }
-            Phase::Stopping { deadline, .. } => (None, None, Some(*deadline)),
+            Phase::Stopping { deadline, waiting } => {
+                let again = (!waiting.is_empty() && !self.has_room).then(|| self.now + GOODBYE_PAUSE);
+                (None, None, again.into_iter().chain([*deadline]).min())
+            }
         };
         let scrapes = self.scrapes.iter().flat_map(scrape::timeouts);
         attempts.chain(scrapes).chain([hedge, owed, deadline, self.next_round]).flatten().min()

@@ -23,6 +23,7 @@ struct World {
     announcer: Announcer,
     now: Instant,
     totals: Totals,
+    has_room: bool,
     open: BTreeMap<RequestId, Operation>,
     datagrams: VecDeque<(SocketAddr, Request)>,
     peers: Vec<SocketAddr>,
@@ -44,6 +45,7 @@ impl World {
             announcer: Announcer::new(config, Rng::new(&[3; 32], Stream::Announce, 0), Instant::ZERO),
             now: Instant::ZERO,
             totals: Totals { uploaded: 0, downloaded: 0, left: 1000 },
+            has_room: true,
             open: BTreeMap::new(),
             datagrams: VecDeque::new(),
             peers: Vec::new(),
@@ -59,7 +61,7 @@ impl World {
     }
 
     fn tell(&mut self, event: AnnounceEvent<'_>) {
-        self.announcer.handle(self.now, self.totals, event);
+        self.announcer.handle(self.now, self.totals, self.has_room, event);
         while let Some(output) = self.announcer.poll_output() {
             self.note(output);
         }
@@ -553,6 +555,38 @@ fn goodbyes_are_given_up_at_the_deadline() {
     world.run_to(4);
     assert!(world.stopped);
     assert_eq!(world.logged("abort"), 1);
+}
+
+#[test]
+fn while_too_many_others_ask_a_round_waits_and_goodbyes_wait_as_long_as_they_may() {
+    let mut world = World::new(&[&["http://1.0.0.1/announce"]]);
+    world.has_room = false;
+    world.tell(AnnounceEvent::Start);
+    world.run_to(100);
+    assert_eq!(world.logged("fetch"), 0);
+    world.has_room = true;
+    world.run_to(103);
+    assert_eq!(world.logged("fetch"), 1);
+    world.answer("1.0.0.1");
+    world.has_room = false;
+    world.tell(AnnounceEvent::Stop);
+    world.run_to(105);
+    assert_eq!(world.logged("stopped"), 0);
+    world.has_room = true;
+    world.run_to(106);
+    assert_eq!(world.logged("stopped"), 1);
+    world.answer("1.0.0.1");
+    assert!(world.stopped);
+
+    world.tell(AnnounceEvent::Start);
+    world.run_to(200);
+    world.answer("1.0.0.1");
+    (world.has_room, world.stopped) = (false, false);
+    world.tell(AnnounceEvent::Stop);
+    world.run_to(203);
+    assert!(!world.stopped);
+    world.run_to(204);
+    assert!(world.stopped, "at the deadline nobody waits for room any more");
 }
 
 #[test]

@@ -110,6 +110,8 @@ pub(crate) struct Shared {
     /// Operations that take blocks to the disk, and those that settle what was written.
     absorbing: u32,
     settling: u32,
+    /// Operations of announcers.
+    announcing: usize,
     next_op: u64,
     next_conn: u64,
     /// The wall clock at a moment of ours.
@@ -143,6 +145,7 @@ impl Shared {
             operations: BTreeMap::new(),
             absorbing: 0,
             settling: 0,
+            announcing: 0,
             next_op: 0,
             next_conn: 0,
             clock,
@@ -168,6 +171,7 @@ impl Shared {
         self.next_op += 1;
         match purpose {
             Purpose::Absorb { .. } => self.absorbing += 1,
+            Purpose::Announce(_) => self.announcing += 1,
             purpose if purpose.settles() => self.settling += 1,
             _ => {}
         }
@@ -180,10 +184,16 @@ impl Shared {
         let owner = self.operations.remove(&op);
         match owner {
             Some((_, Purpose::Absorb { .. })) => self.absorbing -= 1,
+            Some((_, Purpose::Announce(_))) => self.announcing -= 1,
             Some((_, purpose)) if purpose.settles() => self.settling -= 1,
             _ => {}
         }
         owner
+    }
+
+    /// Whether one more tracker may be asked: all torrents together ask so many at a time.
+    pub(crate) fn has_room_for_announce(&self) -> bool {
+        self.announcing < self.config.max_announces
     }
 
     /// Gives an announcer's operation up.
@@ -217,6 +227,8 @@ impl Shared {
         let absorbing = count(|purpose| matches!(purpose, Purpose::Absorb { .. }));
         assert_eq!(self.absorbing as usize, absorbing, "writes under way equal a recount");
         assert_eq!(self.settling as usize, count(Purpose::settles), "what settles on disk equals a recount");
+        let announcing = count(|purpose| matches!(purpose, Purpose::Announce(_)));
+        assert_eq!(self.announcing, announcing, "operations of announcers equal a recount");
         assert!(self.half_open <= self.config.max_half_open, "dials under way are bounded");
         assert!(self.connections() <= self.config.max_connections, "connections are bounded");
     }
@@ -311,6 +323,7 @@ mod tests {
             &[
                 ("writes under way equal a recount", |shared| shared.absorbing += 1),
                 ("what settles on disk equals a recount", |shared| shared.settling = 0),
+                ("operations of announcers equal a recount", |shared| shared.announcing += 1),
                 ("dials under way are bounded", |shared| shared.half_open = shared.config.max_half_open + 1),
                 ("connections are bounded", |shared| shared.unnamed = shared.config.max_connections + 1),
             ],

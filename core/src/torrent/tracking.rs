@@ -145,7 +145,7 @@ impl Torrent {
             downloaded: self.total_downloaded_bytes(),
             left: self.left_to_tell(),
         };
-        self.announcer.handle(now, totals, event);
+        self.announcer.handle(now, totals, shared.has_room_for_announce(), event);
         while let Some(output) = self.announcer.poll_output() {
             match output {
                 AnnounceOutput::Submit { request, operation } => {

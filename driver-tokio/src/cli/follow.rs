@@ -44,7 +44,8 @@ pub(crate) struct Run<'a> {
     teller: &'a mut Teller,
     hooks: &'a mut Hooks,
     seed: bool,
-    parts: BTreeMap<TorrentId, Part>,
+    /// Boxed: a leaf of the map is half empty.
+    parts: BTreeMap<TorrentId, Box<Part>>,
     failed: usize,
     /// Of those that have failed, the first: its code is that of the run.
     first_failure: Option<Failure>,
@@ -65,14 +66,14 @@ impl<'a> Run<'a> {
     ) -> Result<Self, Failure> {
         let mut parts = BTreeMap::new();
         for options in torrents {
-            let part = Part {
+            let part = Box::new(Part {
                 which: Which::from(&options.metainfo),
                 patience: Patience::new(&options.metainfo, args),
                 silence: Silence::default(),
                 call: hooks.prepare(&options.metainfo, &args.dir, &options.priorities),
                 complete: false,
                 ended: false,
-            };
+            });
             let added = session.add(options).await.map_err(|error| Failure::new(Exit::Other, error.to_string()));
             let torrent = added?.id();
             if args.limits() != RateLimits::default() {

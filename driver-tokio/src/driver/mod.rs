@@ -4,6 +4,7 @@
 
 use crate::add::AddTorrentOptions;
 use crate::builder::{SessionConfig, StartError};
+use crate::burst::let_go_list;
 use crate::clock::Clock;
 use crate::disk::{Disk, DiskDone, Location};
 use crate::events::Board;
@@ -315,6 +316,7 @@ impl<M: Machine, N: Net, D: Disk> Future for Turn<'_, M, N, D> {
         shared.end_dropped_readers(cx);
         if shared.disk.poll_done(cx, &mut turn.done).is_ready() {
             turn.done.drain(..).for_each(|done| shared.disk_done(done));
+            let_go_list(&mut turn.done);
             cx.waker().wake_by_ref();
         }
         turn.poll_timer(shared, cx);

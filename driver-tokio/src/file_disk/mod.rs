@@ -13,6 +13,7 @@ mod stored;
 mod tests;
 mod work;
 
+use crate::burst::let_go_list;
 use crate::disk::{Disk, DiskDone, FileRange, Location, ReadRequest};
 use crate::storage::Home;
 use files::{Files, Site};
@@ -158,6 +159,7 @@ impl Disk for FileDisk {
             return Poll::Pending;
         }
         out.append(&mut done.list);
+        let_go_list(&mut done.list);
         Poll::Ready(())
     }
 }

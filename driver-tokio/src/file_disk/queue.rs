@@ -5,6 +5,7 @@
 
 use super::lock;
 use super::stored::Stored;
+use crate::burst::let_go;
 use crate::disk::ReadRequest;
 use sameseed_core::action::Operation;
 use sameseed_core::block::Block;
@@ -112,6 +113,7 @@ impl Queue {
         let mut waiting = lock(&self.waiting);
         loop {
             if let Some(job) = waiting.jobs.pop_front() {
+                let_go(&mut waiting.jobs);
                 return Some(self.with_its_like(job, &mut waiting));
             }
             if waiting.closing {

@@ -3,9 +3,11 @@
 use super::bench::*;
 use driver_tokio::{AddTorrentOptions, MemoryStorage, Session, Torrent};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 /// An HTTP tracker that notes what it is asked, and always has the same answer.
 struct HttpTracker {
@@ -108,4 +110,27 @@ async fn a_scrape_asks_the_tracker_of_a_paused_torrent_and_nothing_else_does() {
     assert!(target.starts_with("/scrape?info_hash="), "{target}");
     assert_eq!(tracker.asked(1).await.len(), 1);
     session.shutdown().await;
+}
+
+#[tokio::test]
+async fn of_many_torrents_only_some_ask_at_a_time_and_the_others_when_those_are_done() {
+    let listener = TcpListener::bind((LOCALHOST, 0)).await.unwrap();
+    let url = format!("http://{}/announce", listener.local_addr().unwrap());
+    let session = builder().engine(|engine| engine.max_announces = 3).start().await.unwrap();
+    for name in ["1", "2", "3", "4", "5"] {
+        let options = AddTorrentOptions { extra_trackers: vec![url.clone()], ..options(name) };
+        session.add(options).await.unwrap();
+    }
+    let mut asking = Vec::new();
+    while let Ok(accepted) = timeout(Duration::from_millis(500), listener.accept()).await {
+        asking.push(accepted.unwrap());
+    }
+    assert_eq!(asking.len(), 3, "it answers none of them");
+    drop(asking);
+    in_time(async {
+        for _ in 3..5 {
+            drop(listener.accept().await.unwrap());
+        }
+    })
+    .await;
 }

@@ -188,7 +188,9 @@ impl World {
             Some([0, 0, 0, 2]) => (false, true),
             _ => (matches!(bytes.get(80..84), Some([0, 0, 0, 1 | 3])), false),
         };
-        self.check_silent_word(index, goodbye, scrape, late);
+        // It is taken up after all that the same event has brought, and may have been written before its torrent fell silent.
+        let is_just_silent = self.host(index).enough_since == Some(self.now);
+        self.check_silent_word(index, goodbye, scrape, late || is_just_silent);
     }
 
     fn check_silent_word(&self, index: NodeIndex, goodbye: bool, scrape: bool, late: bool) {

@@ -59,6 +59,16 @@ fn as_many_peers_as_a_reply_can_hold_cost_a_bounded_list_and_bounded_dials() {
 }
 
 #[test]
+fn no_more_trackers_are_asked_at_a_time_than_may_be() {
+    let mut world = World::tracked(Config { max_announces: 1, ..config() }, vec![URL]);
+    assert_eq!(world.ops.len(), 1);
+    world.answer_fetch(reply(&[]));
+    let mut world = World::tracked(Config { max_announces: 0, ..config() }, vec![URL]);
+    world.pass(Duration::from_secs(10));
+    assert!(world.ops.is_empty(), "{:?}", world.ops);
+}
+
+#[test]
 fn a_tracker_that_hangs_does_not_hold_up_the_download_nor_the_end() {
     let mut world = World::tracked(config(), vec![URL]);
     let peer = world.seed(1, false);
