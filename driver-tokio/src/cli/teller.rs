@@ -88,12 +88,25 @@ impl Teller {
         }
     }
 
+    /// Whether the next look would show anything, or be told to anybody.
+    pub(crate) fn shows_next_look(&self) -> bool {
+        self.json || self.lines.is_terminal() || self.prints_next_look()
+    }
+
+    fn prints_next_look(&self) -> bool {
+        (self.looks + 1).is_multiple_of(PRINT_EVERY_LOOKS)
+    }
+
+    /// A look that would show nothing is left out.
+    pub(crate) fn skip_look(&mut self) {
+        self.looks += 1;
+    }
+
     /// Of how many torrents to which nothing comes the next look says why.
     pub(crate) fn room_for_whys(&self) -> usize {
-        let is_printed = (self.looks + 1).is_multiple_of(PRINT_EVERY_LOOKS);
         match () {
             () if !self.json && self.lines.is_terminal() => DRAW_ROWS,
-            () if !is_printed => 0,
+            () if !self.prints_next_look() => 0,
             () if self.json => usize::MAX,
             () => PRINT_ROWS,
         }
@@ -107,8 +120,8 @@ impl Teller {
         tally: Tally,
         silent: &BTreeMap<TorrentId, Explained>,
     ) {
+        let is_printed = self.prints_next_look();
         self.looks += 1;
-        let is_printed = self.looks.is_multiple_of(PRINT_EVERY_LOOKS);
         if self.json {
             for (view, which) in live {
                 self.say(&Line::from(*view), Some(which));
