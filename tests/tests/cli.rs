@@ -15,8 +15,8 @@ const LIMIT_S: u64 = 60;
 
 fn sameseed<S: AsRef<std::ffi::OsStr>>(dir: &Path, args: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(sameseed_binary());
-    // Beside what tests look at, and never the user's.
-    command.env("XDG_STATE_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/state"));
+    // Never the user's, nor that of another test: who begins clears away what others have not finished writing there.
+    command.env("XDG_STATE_HOME", dir.join("state"));
     command.env("XDG_CONFIG_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/config"));
     command.args(args).current_dir(dir).env_remove("COLUMNS").stdin(Stdio::null());
     command

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tests::{
     Announce, Aria2, Client, EmptyFiles, Job, Opentracker, Outcome, Process, Qbittorrent, Role, Running, Sameseed,
-    Stage, Torrent, TrackerAddress, Transmission, Tree, TreeFile, difference, noise, programs, sameseed_binary,
+    Stage, Torrent, TrackerAddress, Transmission, Tree, TreeFile, difference, noise, programs,
 };
 
 /// It takes some twenty seconds; a busy machine is slower.
@@ -47,11 +47,7 @@ fn main() {
     let missing = programs::missing(&needs);
     let name = "three_of_ours_and_three_of_others_share_under_limits_with_files_left_out";
     let trial = if missing.is_empty() {
-        Trial::test(name, move || {
-            // Built before time counts.
-            sameseed_binary();
-            Stage::run(name, LIMIT_S, play).map_err(Failed::from)
-        })
+        Trial::test(name, move || Stage::run(name, LIMIT_S, play).map_err(Failed::from))
     } else {
         let reason = format!("not installed: {}", missing.join(", "));
         let failure = reason.clone();
