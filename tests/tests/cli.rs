@@ -750,6 +750,24 @@ fn a_download_goes_on_after_kill_9_where_it_was() -> Outcome {
 }
 
 #[test]
+fn output_that_cannot_be_written_is_an_error_and_a_reader_that_has_gone_is_not() -> Outcome {
+    Stage::run("cli-output", LIMIT_S, |stage| {
+        create(stage, &Tree::single(100_000), &[])?;
+        let download = "t.torrent --dir full --bind 127.0.0.1 --listen-port 0";
+        for args in [download, &format!("{download} --json"), "info t.torrent", "verify t.torrent -d full", "--help"] {
+            let mut full = sameseed(&stage.path(""), words(args));
+            let full = full.stdout(std::fs::File::options().write(true).open("/dev/full")?).output()?;
+            assert_eq!(told(&full), "Some(5) sameseed: standard output: no space left on device", "{args}");
+            let (reader, writer) = std::io::pipe()?;
+            drop(reader);
+            let gone = sameseed(&stage.path(""), words(args)).stdout(writer).output()?;
+            assert_eq!(told(&gone), "Some(0) ", "{args}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
 fn a_signal_ends_it_within_5_seconds_whatever_the_tracker_does() -> Outcome {
     Stage::run("cli-signal", LIMIT_S, |stage| {
         // It accepts and never answers.

@@ -21,7 +21,7 @@ Exit codes (of several torrents, the code of the first that failed):
   2  usage: an unknown option or key, a torrent named twice, a port or address that cannot be used
   3  a torrent file cannot be read or makes no sense: then nothing begins
   4  nobody to download from, or nothing came for as long as --stop-timeout says
-  5  the disk is full or refuses, at the start or for as long as --disk-timeout says
+  5  the disk is full or refuses, at the start or as long as --disk-timeout says, or output is lost
   6  hash: data is missing or differs from the torrent (verify)
   7  interrupted before the download was complete
 

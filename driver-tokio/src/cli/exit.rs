@@ -19,7 +19,7 @@ pub(crate) enum Exit {
     Torrent = 3,
     /// Nobody to download from.
     NoPeers = 4,
-    /// The disk is full or refuses.
+    /// The disk is full or refuses; standard output may be on one.
     Disk = 5,
     /// Data that is missing or differs from the torrent.
     Hash = 6,
@@ -34,7 +34,7 @@ impl From<Exit> for ExitCode {
 }
 
 /// Why the program ends without having done its work: one line for people, and the exit code.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Failure {
     /// The exit code.
     pub(crate) exit: Exit,

@@ -28,7 +28,7 @@ mod values;
 mod verify;
 
 use args::Command;
-use exit::Exit;
+use exit::{Exit, Failure};
 use json::Line;
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -39,13 +39,17 @@ pub(crate) fn main() -> ExitCode {
     let cli = match args::parse(&argv) {
         Ok(cli) => cli,
         Err(error) => {
-            // `--help` and `--version` come this way too, with code 0.
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { Exit::Usage as u8 } else { Exit::Done as u8 });
+            let printed = error.print();
+            if error.use_stderr() {
+                return Exit::Usage.into();
+            }
+            // `--help` and `--version` come this way too.
+            output::note(printed);
+            return end(Ok(Exit::Done));
         }
     };
     let mut json = false;
-    let outcome = match &cli.command {
+    let mut outcome = match &cli.command {
         Some(Command::Info(args)) => info::info(args),
         Some(Command::Create(args)) => create::create(args),
         Some(Command::Verify(args)) => verify::verify(args),
@@ -61,13 +65,24 @@ pub(crate) fn main() -> ExitCode {
             })
         }
     };
-    let exit = outcome.as_ref().map_or_else(|failure| failure.exit, |exit| *exit);
+    if json {
+        outcome = output::unless_lost(outcome);
+        let error = outcome.as_ref().err().map(|failure| text::clean(&failure.message));
+        output::line(&Line::Ended { exit_code: code(&outcome) as u8, error }.to_json(None));
+    }
+    end(outcome)
+}
+
+/// Says why the work was not done, or could not be told.
+fn end(outcome: Result<Exit, Failure>) -> ExitCode {
+    let outcome = output::unless_lost(outcome);
     if let Err(failure) = &outcome {
         output::error_line(&format!("sameseed: {}", text::clean(&failure.message)));
     }
-    if json {
-        let error = outcome.err().map(|failure| text::clean(&failure.message));
-        output::line(&Line::Ended { exit_code: exit as u8, error }.to_json(None));
-    }
-    exit.into()
+    code(&outcome).into()
+}
+
+/// What the process exits with.
+fn code(outcome: &Result<Exit, Failure>) -> Exit {
+    outcome.as_ref().map_or_else(|failure| failure.exit, |exit| *exit)
 }

@@ -1,16 +1,20 @@
 //! Standard output, standard error and the terminal: whole lines, and a few lines that are drawn over.
 //!
-//! A reader that has gone away (`| head`) is not an error: output is for whoever wants it, and the work goes on. Whoever prints a line takes
-//! what is drawn away first; it comes back with the next drawing.
+//! A reader that has gone away (`| head`) is not an error: output is for whoever wants it, and the work goes on. It goes on too when lines cannot
+//! be written (a full disk), but the end says so. Whoever prints a line takes what is drawn away first; it comes back with the next drawing.
 
-use std::io::{IsTerminal, Write};
-use std::sync::{Mutex, PoisonError};
+use super::exit::{Exit, Failure, system_words};
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// What a terminal is taken for that does not tell its size.
 const DEFAULT_SIZE: (u16, u16) = (80, 24);
 
 /// What stands on the terminal to be drawn over: at most one thing at a time, of one program.
 static DRAWN: Mutex<Drawn> = Mutex::new(Drawn { rows: 0, stream: Stream::Stdout });
+
+/// Why the first line that was lost could not be written.
+static LOST: OnceLock<Failure> = OnceLock::new();
 
 #[derive(Debug)]
 struct Drawn {
@@ -22,15 +26,32 @@ struct Drawn {
 /// Prints a whole line on standard output, at once.
 pub(crate) fn line(text: &str) {
     with_nothing_drawn(Stream::Stdout, || {
-        let mut out = std::io::stdout().lock();
-        let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+        let mut out = io::stdout().lock();
+        note(writeln!(out, "{text}").and_then(|()| out.flush()));
     });
+}
+
+/// Takes note of how it went to write on standard output.
+pub(crate) fn note(written: io::Result<()>) {
+    if let Err(error) = written
+        && error.kind() != ErrorKind::BrokenPipe
+    {
+        LOST.get_or_init(|| Failure::new(Exit::Disk, format!("standard output: {}", system_words(&error))));
+    }
+}
+
+/// What came of the work; of work that was done, whether all of it could be told.
+pub(crate) fn unless_lost(outcome: Result<Exit, Failure>) -> Result<Exit, Failure> {
+    match (outcome, LOST.get()) {
+        (Ok(Exit::Done), Some(lost)) => Err(lost.clone()),
+        (outcome, _) => outcome,
+    }
 }
 
 /// Prints a line on standard error.
 pub(crate) fn error_line(text: &str) {
     with_nothing_drawn(Stream::Stderr, || {
-        let _ = writeln!(std::io::stderr().lock(), "{text}");
+        let _ = writeln!(io::stderr().lock(), "{text}");
     });
 }
 
@@ -63,15 +84,15 @@ pub(crate) enum Stream {
 impl Stream {
     fn is_terminal(self) -> bool {
         match self {
-            Stream::Stdout => std::io::stdout().is_terminal(),
-            Stream::Stderr => std::io::stderr().is_terminal(),
+            Stream::Stdout => io::stdout().is_terminal(),
+            Stream::Stderr => io::stderr().is_terminal(),
         }
     }
 
     fn write(self, text: &str) {
         let mut out: Box<dyn Write> = match self {
-            Stream::Stdout => Box::new(std::io::stdout().lock()),
-            Stream::Stderr => Box::new(std::io::stderr().lock()),
+            Stream::Stdout => Box::new(io::stdout().lock()),
+            Stream::Stderr => Box::new(io::stderr().lock()),
         };
         let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     }
@@ -100,8 +121,8 @@ impl Redrawn {
 
     fn size(&self) -> (u16, u16) {
         let size = match self.stream {
-            Stream::Stdout => terminal_size::terminal_size_of(std::io::stdout()),
-            Stream::Stderr => terminal_size::terminal_size_of(std::io::stderr()),
+            Stream::Stdout => terminal_size::terminal_size_of(io::stdout()),
+            Stream::Stderr => terminal_size::terminal_size_of(io::stderr()),
         };
         size.map_or(DEFAULT_SIZE, |(width, height)| (width.0, height.0))
     }
