@@ -10,7 +10,7 @@ use std::path::Path;
 ///
 /// # Errors
 /// The system's; and when something else stands there.
-pub(crate) fn make(path: &Path) -> io::Result<()> {
+pub fn make(path: &Path) -> io::Result<()> {
     if path.as_os_str().is_empty() || fs::metadata(path).is_ok_and(|there| there.is_dir()) {
         return Ok(());
     }

@@ -9,11 +9,10 @@ use super::hook::Hooks;
 use super::teller::Teller;
 use super::values::PortRange;
 use super::{selection, signals, torrent_file};
-use driver_tokio::{AddTorrentOptions, FileDisk, Session, SessionConfig, StartError, TokioNet};
+use driver_tokio::{AddTorrentOptions, FileDisk, Session, SessionConfig, StartError, TokioNet, make_folder};
 use sameseed_core::id::FileIndex;
 use sameseed_core::metainfo::Metainfo;
 use sameseed_core::selection::Priority;
-use std::fs;
 use std::io;
 use std::num::NonZero;
 use std::path::PathBuf;
@@ -39,7 +38,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<Exit, Failure> {
         }
     };
     let mut hooks = Hooks::new(args.on_complete.as_deref())?;
-    fs::create_dir_all(&args.dir).map_err(|error| {
+    // Its name is to be as safe as what is put into it.
+    make_folder(&args.dir).map_err(|error| {
         Failure::new(Exit::Disk, format!("{}: cannot make this folder: {}", args.dir.display(), system_words(&error)))
     })?;
     let mut signal = signals::watch()?;
