@@ -3,11 +3,14 @@
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tests::{
-    Deadline, EmptyFiles, Outcome, Process, Stage, Tree, TreeFile, difference, free_port, noise, sameseed_binary,
+    Deadline, EmptyFiles, HttpTracker, Outcome, Process, Sample, ScriptedPeer, Stage, Tree, TreeFile, difference,
+    free_port, http_ok, noise, reply, sameseed_binary,
 };
 
 /// Far more than any step here takes.
@@ -100,7 +103,12 @@ impl Run {
 
     fn start_with(dir: &Path, torrents: &[&Path], options: &str) -> Outcome<Run> {
         let mut command = sameseed(dir, torrents);
-        command.args(words("--json --bind 127.0.0.1")).args(words(options));
+        command.args(words(options));
+        Run::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> Outcome<Run> {
+        command.args(words("--json --bind 127.0.0.1"));
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
         let lines = BufReader::new(child.stdout.take().ok_or("no output")?).lines();
         Ok(Run { child, lines })
@@ -200,6 +208,7 @@ fn what_cannot_be_done_is_one_line_and_an_exit_code() -> Outcome {
             "t.torrent --config wrong.toml --dir get",
             "t.torrent --config missing.toml --dir get",
             "t.torrent --config hollow --dir get",
+            "explain t.torrent --config bad.toml",
             "t.torrent --on-complete ./missing --dir get",
             "tracker --listen 127.0.0.1:BUSY",
             "create missing",
@@ -697,18 +706,22 @@ fn a_program_that_hangs_holds_neither_the_download_nor_the_end() -> Outcome {
     Stage::run("cli-hook-hangs", LIMIT_S, |stage| {
         let [(one, _), (two, _)] = pair(stage, &[])?;
         write_script(&stage.path("hook.sh"), "echo $$ >> pids; exec sleep 50")?;
-        let options = "--dir full --listen-port 0 --on-complete ./hook.sh";
-        let mut run = Run::start_with(&stage.path(""), &[&one, &two], options)?;
+        let mut command = sameseed(&stage.path(""), [&one, &two]);
+        command.args(words("--dir full --listen-port 0 --on-complete ./hook.sh")).process_group(0);
+        let mut run = Run::spawn(command)?;
         run.named("torrent_ended")?;
         run.named("torrent_ended")?;
         let pids = stage.deadline().wait_for("both programs", || {
             let pids = std::fs::read_to_string(stage.path("pids")).unwrap_or_default();
             Ok((pids.lines().count() == 2).then_some(pids))
         })?;
-        // Only the programs are waited for now: a signal ends that, and not them.
-        run.signal("-INT")?;
+        // Only the programs are waited for now: Ctrl-C ends that, and not them. A terminal sends it to the whole group.
+        let group = format!("-{}", run.child.id());
+        assert!(Command::new("kill").args(["-INT", "--", &group]).status()?.success());
         assert_eq!(run.end(6)?, 0);
         for pid in pids.lines() {
+            // Of one that was killed nothing is left to read there.
+            assert_eq!(std::fs::read(format!("/proc/{pid}/cmdline"))?, b"sleep\x0050\0");
             let killed = Command::new("kill").arg(pid).status()?;
             assert!(killed.success(), "{pid} goes on by itself");
         }
@@ -750,6 +763,52 @@ fn a_download_goes_on_after_kill_9_where_it_was() -> Outcome {
 }
 
 #[test]
+fn what_has_not_changed_is_read_again_only_when_that_is_asked_for() -> Outcome {
+    Stage::run("cli-force-check", LIMIT_S, |stage| {
+        let tree = Tree::single(1 << 20);
+        let torrent = create(stage, &tree, &["--piece-length", "64K"])?;
+        let found = |options: &str| -> Outcome<(Value, i32)> {
+            let options = format!("--dir full --listen-port 0 --peer-timeout 1 {options}");
+            let mut run = Run::start(&stage.path(""), &torrent, &options)?;
+            let have = run.named("checked")?["have_pieces"].clone();
+            Ok((have, run.end(10)?))
+        };
+        assert_eq!(found("--no-resume")?, (16.into(), 0));
+        assert!(!stage.path("state").exists(), "nothing is kept");
+        assert_eq!(found("")?, (16.into(), 0));
+        assert_eq!(std::fs::read_dir(stage.path("state/sameseed"))?.count(), 1);
+        // A byte rots: no mtime tells.
+        let path = tree.path_in(&stage.path("full"), &tree.files[0]);
+        let written = std::fs::metadata(&path)?.modified()?;
+        let mut file = std::fs::File::options().write(true).open(&path)?;
+        file.write_all(&[!tree.files[0].bytes[0]])?;
+        file.set_modified(written)?;
+        assert_eq!(found("")?, (16.into(), 0), "it is believed");
+        assert_eq!(found("--no-resume")?, (15.into(), 4), "what was kept before is not believed either");
+        assert_eq!(found("")?, (16.into(), 0), "and stays");
+        assert_eq!(found("--force-check")?, (15.into(), 4));
+        Ok(())
+    })
+}
+
+#[test]
+fn in_sequence_pieces_are_asked_for_in_the_order_of_the_torrent() -> Outcome {
+    Stage::run("cli-sequential", LIMIT_S, |stage| {
+        let sample = Sample::new(stage, 40 << 16, 1 << 16, "http://127.0.0.1:1/announce")?;
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let (content, asking) = (sample.clone(), asked.clone());
+        let peer = ScriptedPeer::start(2, move |this, mut link| {
+            this.greet(&mut link, &content)?;
+            this.seed(link, &content, |piece, _| asking.lock().unwrap().push(piece))
+        })?;
+        sample.download_from(stage, &[peer.addr], &["--sequential"])?.expect_exit(0, 30)?;
+        let asked = asked.lock().unwrap();
+        assert!(asked.len() == 160 && asked.is_sorted(), "{asked:?}");
+        Ok(())
+    })
+}
+
+#[test]
 fn output_that_cannot_be_written_is_an_error_and_a_reader_that_has_gone_is_not() -> Outcome {
     Stage::run("cli-output", LIMIT_S, |stage| {
         create(stage, &Tree::single(100_000), &[])?;
@@ -782,17 +841,29 @@ fn a_signal_ends_it_within_5_seconds_whatever_the_tracker_does() -> Outcome {
             run.signal(signal)?;
             assert_eq!(run.end(6)?, 7);
         }
-        // The second signal does not wait.
-        let mut run = Run::start(&stage.path(""), &torrent, &options)?;
-        run.named("status")?;
-        let status = Deadline::in_s(2).wait_for("the end after a second signal", || {
-            let status = run.child.try_wait()?;
-            if status.is_none() {
-                run.signal("-INT")?;
-            }
-            Ok(status)
+        Ok(())
+    })
+}
+
+#[test]
+fn a_second_signal_ends_it_while_a_tracker_still_has_not_heard_the_goodbye() -> Outcome {
+    Stage::run("cli-second-signal", LIMIT_S, |stage| {
+        let tracker = HttpTracker::start(|target, stream| {
+            // The goodbye is never answered: the connection stands until the program is gone.
+            let _ = match target.contains("event=stopped") {
+                true => stream.read(&mut [0]).map(drop),
+                false => stream.write_all(&http_ok(&reply(1800, &[]))),
+            };
         })?;
-        assert_eq!(status.code(), Some(7));
+        let torrent = create(stage, &Tree::single(100_000), &["--tracker", &tracker.url()])?;
+        let mut run = Run::start(&stage.path(""), &torrent, "--dir get --listen-port 0")?;
+        run.named("tracker_answered")?;
+        run.signal("-INT")?;
+        stage.deadline().wait_for("the goodbye", || {
+            Ok(tracker.requests().iter().any(|target| target.contains("event=stopped")).then_some(()))
+        })?;
+        run.signal("-INT")?;
+        assert_eq!(run.end(2)?, 7);
         Ok(())
     })
 }

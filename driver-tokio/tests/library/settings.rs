@@ -7,8 +7,8 @@ use driver_tokio::core::view::TorrentState;
 use driver_tokio::{AddTorrentOptions, Event, MemoryStorage, Session};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -87,6 +87,26 @@ async fn no_more_are_dialled_than_a_torrent_may_have_connections() {
     until(async || dials() >= 2).await;
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(dials(), 2);
+    session.shutdown().await;
+}
+
+#[tokio::test]
+async fn our_own_address_is_not_dialled_and_its_neighbour_is() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let filter = {
+        let asked = asked.clone();
+        move |peer: SocketAddr| {
+            asked.lock().unwrap().push(peer);
+            true
+        }
+    };
+    let session = builder().peer_filter(filter).start().await.unwrap();
+    let (own, (neighbour, dials)) = (addr(&session), mute_peer().await);
+    let options = AddTorrentOptions::new(Sample::usual("ourselves").metainfo, MemoryStorage::new(1 << 22));
+    session.add(options.with_peers([own, neighbour])).await.unwrap();
+    until(async || dials.load(Ordering::Relaxed) > 0).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(*asked.lock().unwrap(), [neighbour], "the filter is asked before anybody is dialled");
     session.shutdown().await;
 }
 

@@ -2,10 +2,11 @@
 
 use super::bench::*;
 use driver_tokio::{AddTorrentOptions, MemoryStorage, Session, Torrent};
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
@@ -133,4 +134,22 @@ async fn of_many_torrents_only_some_ask_at_a_time_and_the_others_when_those_are_
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_udp_tracker_is_asked_from_a_socket_of_its_own_family() {
+    let session = Session::builder().port(0).disk_threads(2).start().await.unwrap();
+    for ip in [LOCALHOST, IpAddr::V6(Ipv6Addr::LOCALHOST)] {
+        // A machine without IPv6 has no such tracker either.
+        let Ok(tracker) = UdpSocket::bind((ip, 0)).await else { continue };
+        let url = format!("udp://{}", tracker.local_addr().unwrap());
+        let options = options(&format!("asked at {ip}"));
+        session.add(AddTorrentOptions { extra_trackers: vec![url], ..options }).await.unwrap();
+        let mut request = [0; 100];
+        let (len, from) = in_time(tracker.recv_from(&mut request)).await.unwrap();
+        // BEP 15: a connect request.
+        assert_eq!((len, &request[..12]), (16, b"\0\0\x04\x17\x27\x10\x19\x80\0\0\0\0".as_slice()));
+        assert_eq!(from.ip(), ip);
+    }
+    session.shutdown().await;
 }
