@@ -130,7 +130,7 @@ impl Default for Config {
             max_connections: 400,
             max_connections_per_torrent: 100,
             max_half_open: 30,
-            max_announces: 100,
+            max_announces: 200,
             dial_timeout: Duration::from_secs(8),
             handshake_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(140),
