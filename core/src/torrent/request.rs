@@ -43,6 +43,10 @@ impl Torrent {
         conns.sort_unstable();
         for (_, conn) in conns {
             self.fill_requests(now, shared, conn);
+            // No buffer is left, and of hundreds of peers each would find that out anew.
+            if shared.starved.contains(&self.id) {
+                break;
+            }
         }
     }
 
