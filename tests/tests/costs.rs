@@ -4,10 +4,8 @@
 
 #![expect(clippy::print_stdout, reason = "the counts are what it is for")]
 
-mod lone;
-
 use allocation_counter::{AllocationInfo, measure};
-use lone::Lone;
+use tests::{Lone, Sizes};
 
 /// Prints and judges: at most so many allocations in a thousand of these.
 fn judge(what: &str, count: u32, counted: AllocationInfo, most_per_thousand: u64) {
@@ -21,7 +19,7 @@ fn judge(what: &str, count: u32, counted: AllocationInfo, most_per_thousand: u64
 
 #[test]
 fn blocks_that_come() {
-    let mut lone = Lone::new(512, false);
+    let mut lone = Lone::new(Sizes::of_pieces(512), false);
     lone.give_blocks(8192);
     let have = lone.have();
     let counted = measure(|| lone.give_blocks(8192));
@@ -32,7 +30,7 @@ fn blocks_that_come() {
 
 #[test]
 fn blocks_that_go() {
-    let mut lone = Lone::new(512, true);
+    let mut lone = Lone::new(Sizes::of_pieces(512), true);
     lone.take_blocks(8192);
     let sent = lone.sent_blocks;
     let counted = measure(|| lone.take_blocks(8192));
@@ -42,7 +40,7 @@ fn blocks_that_go() {
 
 #[test]
 fn tidings_of_pieces() {
-    let mut lone = Lone::new(10_000, true);
+    let mut lone = Lone::new(Sizes::of_pieces(10_000), true);
     lone.tell_of_pieces(0..1000);
     let counted = measure(|| lone.tell_of_pieces(1000..9000));
     judge("`have` messages", 8000, counted, 0);
