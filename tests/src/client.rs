@@ -44,7 +44,7 @@ pub struct Job<'a> {
     pub download_limit_kib_s: Option<u32>,
     /// A peer to dial, told on the command line.
     pub peer: Option<SocketAddr>,
-    /// Further ones; only for those that ask no tracker, libtorrent and rqbit.
+    /// Further ones; only for `sameseed` and for those that ask no tracker, libtorrent and rqbit.
     pub more_peers: &'a [SocketAddr],
     /// Its own address; only for `sameseed`, the others have 127.0.0.1.
     pub bind: Ipv4Addr,

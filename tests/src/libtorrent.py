@@ -20,6 +20,7 @@ session = lt.session({
     "enable_outgoing_utp": False,
     "out_enc_policy": 2,
     "in_enc_policy": 2,
+    "connections_limit": 1000,
     "allow_multiple_connections_per_ip": True,
     "alert_mask": lt.alert.category_t.storage_notification | lt.alert.category_t.status_notification,
 })

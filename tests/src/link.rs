@@ -15,6 +15,7 @@ pub mod id {
     pub const REQUEST: u8 = 6;
     pub const PIECE: u8 = 7;
     pub const HAVE_ALL: u8 = 14;
+    pub const HAVE_NONE: u8 = 15;
     pub const REJECT: u8 = 16;
 }
 

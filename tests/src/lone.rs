@@ -89,7 +89,8 @@ impl Lone {
     /// # Panics
     /// When the engine wants what it should not.
     pub fn new(sizes: Sizes, seeds: bool) -> Self {
-        let room = sizes.peers as usize + 1;
+        // Some places are kept for those whom the engine dials.
+        let room = 2 * sizes.peers as usize + 8;
         let config = Config { max_connections: room, max_connections_per_torrent: room, ..Config::default() };
         let metainfo = metainfo(0, sizes.pieces, sizes.files);
         let mut lone = Lone {

@@ -35,7 +35,7 @@ impl Client for Sameseed {
         if let Some(limit) = job.download_limit_kib_s {
             command.arg(format!("--max-overall-download-limit={limit}K"));
         }
-        if let Some(peer) = job.peer {
+        for peer in job.peer.iter().chain(job.more_peers) {
             command.args(["--peer", &peer.to_string()]);
         }
         command.args(job.more);

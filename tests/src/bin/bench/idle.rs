@@ -1,10 +1,9 @@
 //! Many small torrents that nobody asks for: when all are being seeded, and what they cost from then on.
 
 use crate::measure::{Cost, cpu_of, now, peak_mib};
+use crate::ready::until_seeded;
 use ::tests::{Libtorrent, Outcome, Process, Stage, Torrent, Tree, TreeFile, free_port, noise, sameseed_binary};
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -13,12 +12,6 @@ use std::time::Duration;
 const WATCHED: Duration = Duration::from_secs(60);
 /// Bytes of each torrent, in pieces of 16 KiB.
 const LEN_BYTES: usize = 64 * 1024;
-/// Between two questions to a client that does not seed yet.
-const ASK_AGAIN: Duration = Duration::from_millis(20);
-/// An answer on loopback comes at once or not at all.
-const ANSWER_LIMIT: Duration = Duration::from_secs(2);
-/// `bitfield` (BEP 3).
-const BITFIELD: u8 = 5;
 
 /// Starts one client with so many torrents. The wall time is how long it took until every one was being seeded.
 ///
@@ -41,17 +34,7 @@ pub(crate) fn run(stage: &Stage, base: &Path, torrents: usize, name: &str) -> Ou
     let start = now();
     let mut process = Process::start(stage, "idle", command)?;
     for hash in &hashes {
-        stage.deadline().wait_for("every torrent is seeded", || {
-            process.check_alive()?;
-            while !seeds(port, hash) {
-                if stage.deadline().is_over() {
-                    return Ok(None);
-                }
-                process.check_alive()?;
-                std::thread::sleep(ASK_AGAIN);
-            }
-            Ok(Some(()))
-        })?;
+        until_seeded(stage, &mut process, port, hash)?;
     }
     let wall_s = start.elapsed().as_secs_f64();
     // What the questions have cost is over by then.
@@ -88,27 +71,4 @@ fn command(stage: &Stage, name: &str, files: &Path, data: &Path, port: u16) -> O
         }
         _ => Err(format!("nobody knows how {name} is given many torrents").into()),
     }
-}
-
-/// Whether who listens there says of this torrent that it has all four pieces.
-fn seeds(port: u16, info_hash: &[u8; 20]) -> bool {
-    let ask = || -> Outcome<bool> {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
-        stream.set_read_timeout(Some(ANSWER_LIMIT))?;
-        let mut hello = b"\x13BitTorrent protocol\0\0\0\0\0\0\0\0".to_vec();
-        hello.extend_from_slice(info_hash);
-        hello.extend_from_slice(b"-BE0001-bench-idle-0");
-        stream.write_all(&hello)?;
-        stream.read_exact(&mut [0; 68])?;
-        loop {
-            let mut len = [0; 4];
-            stream.read_exact(&mut len)?;
-            let mut message = vec![0; u32::from_be_bytes(len).min(4096) as usize];
-            stream.read_exact(&mut message)?;
-            if let [BITFIELD, pieces, ..] = message[..] {
-                return Ok(pieces == 0xf0);
-            }
-        }
-    };
-    ask().unwrap_or(false)
 }

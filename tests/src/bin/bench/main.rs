@@ -5,11 +5,14 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints a table")]
 
+mod crowd;
 mod idle;
 mod measure;
+mod ready;
 mod recheck;
 mod rows;
 mod scene;
+mod swarm;
 
 use ::tests::Outcome;
 use measure::{Cost, median};
@@ -60,7 +63,11 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, String> {
 }
 
 fn main() -> Outcome {
-    let args = match parse(std::env::args().skip(1)) {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if let [crowd::LEECH, words @ ..] = &words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        return crowd::leech(words);
+    }
+    let args = match parse(words.into_iter()) {
         Ok(args) => args,
         Err(why) => {
             let names: Vec<&str> = ROWS.iter().map(|(name, _)| *name).collect();
@@ -99,10 +106,7 @@ fn main() -> Outcome {
             }
         }
         let of = |name: &str, part: fn(&Cost) -> f64| median(costs.get(name).into_iter().flatten().map(part));
-        let size_mib = match what {
-            What::Idle { torrents } => torrents as f64 / 16.0,
-            _ => args.size_mib as f64,
-        };
+        let size_mib = what.work_mib(args.size_mib);
         for name in &names {
             if !costs.contains_key(name) {
                 println!("| {row} | {} | {name} | failed | | | | | |", other.unwrap_or(""));

@@ -11,8 +11,14 @@ pub(crate) enum What {
     Paced { kib_s: u32 },
     /// The seeders, each with the same leecher.
     Seed { leecher: &'static str },
+    /// One seeder and this many leechers, all of one client, who know each other: all of them are measured together.
+    Swarm { leechers: usize },
+    /// Those leechers that let so many in, each with so many peers in this process, of whom so many send.
+    Crowd { peers: u32, senders: u32 },
     /// A check of what is there.
     Recheck,
+    /// A torrent of so many files of 1 KiB, until it is seeded.
+    Files { files: usize },
     /// So many torrents of 64 KiB that nobody asks for.
     Idle { torrents: usize },
 }
@@ -33,13 +39,17 @@ pub(crate) struct Shape {
     pub(crate) files: usize,
 }
 
-const PIECES_1M: Shape = Shape { piece_kib: 1024, files: 1 };
+/// One file in pieces of 1 MiB, as most rows have it.
+pub(crate) const PIECES_1M: Shape = Shape { piece_kib: 1024, files: 1 };
 const PIECES_256K: Shape = Shape { piece_kib: 256, files: 1 };
 const PIECES_16M: Shape = Shape { piece_kib: 16 * 1024, files: 1 };
 const FILES_2000: Shape = Shape { piece_kib: 1024, files: 2000 };
 
 /// Fast, and not ours: the first of them that is there seeds.
 const SEEDERS: [&str; 3] = ["rqbit", "libtorrent", "aria2c"];
+
+/// Nine copies of a swarm's data lie in memory, and a crowd has one.
+const SMALL_MIB: usize = 512;
 
 const fn download(from: From, seeders: usize, shape: Shape) -> What {
     What::Download { from, seeders, shape }
@@ -56,7 +66,11 @@ pub(crate) const ROWS: &[(&str, What)] = &[
     ("download-2000-files", download(From::FirstThere, 1, FILES_2000)),
     ("seed", What::Seed { leecher: "libtorrent" }),
     ("seed-ours", What::Seed { leecher: "sameseed" }),
+    ("swarm-9", What::Swarm { leechers: 8 }),
+    ("peers-1", What::Crowd { peers: 1, senders: 1 }),
+    ("peers-500", What::Crowd { peers: 500, senders: 50 }),
     ("recheck", What::Recheck),
+    ("files-80000", What::Files { files: 80_000 }),
     ("paced", What::Paced { kib_s: 300 * 1024 }),
     ("idle-1000", What::Idle { torrents: 1000 }),
     ("idle-10000", What::Idle { torrents: 10_000 }),
@@ -110,7 +124,27 @@ impl What {
             What::Paced { .. } => Ok(Some("sameseed")),
             What::Seed { leecher } if !here.contains(&leecher) => Err(leecher),
             What::Seed { leecher } => Ok(Some(leecher)),
-            What::Recheck | What::Idle { .. } => Ok(None),
+            What::Swarm { .. } | What::Crowd { .. } | What::Recheck | What::Files { .. } | What::Idle { .. } => {
+                Ok(None)
+            }
+        }
+    }
+
+    /// MiB of one copy of the data, when those of most rows are `size_mib`.
+    pub(crate) fn copy_mib(self, size_mib: usize) -> usize {
+        match self {
+            What::Swarm { .. } | What::Crowd { .. } => size_mib.min(SMALL_MIB),
+            _ => size_mib,
+        }
+    }
+
+    /// MiB that are moved or looked at.
+    pub(crate) fn work_mib(self, size_mib: usize) -> f64 {
+        match self {
+            What::Swarm { leechers } => (leechers * self.copy_mib(size_mib)) as f64,
+            What::Files { files } => files as f64 / 1024.0,
+            What::Idle { torrents } => torrents as f64 / 16.0,
+            _ => self.copy_mib(size_mib) as f64,
         }
     }
 
@@ -120,7 +154,11 @@ impl What {
             What::Download { .. } | What::Paced { .. } | What::Seed { .. } => {
                 &["sameseed", "aria2c", "libtorrent", "rqbit"]
             }
+            What::Swarm { .. } => &["sameseed", "libtorrent", "rqbit"],
             What::Recheck => &["sameseed verify", "sameseed", "aria2c", "libtorrent", "rqbit"],
+            // aria2c lets some fifty in, whatever it is told.
+            What::Crowd { .. } => &["sameseed", "libtorrent"],
+            What::Files { .. } => &["sameseed", "aria2c", "libtorrent"],
             What::Idle { .. } => &["sameseed", "libtorrent", "transmission-daemon"],
         };
         let is_here = |name: &&&'static str| here.iter().any(|there| name.split(' ').next() == Some(there));
