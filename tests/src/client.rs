@@ -48,7 +48,7 @@ pub struct Job<'a> {
     pub more_peers: &'a [SocketAddr],
     /// Its own address; only for `sameseed`, the others have 127.0.0.1.
     pub bind: Ipv4Addr,
-    /// More arguments; only for `sameseed` and aria2, which have much in common.
+    /// More arguments; only for `sameseed` and aria2, which have much in common, and for transmission's daemon.
     pub more: &'a [&'a str],
 }
 

@@ -45,6 +45,8 @@ handle.replace_trackers([])
 if role == "seed":
     while not handle.status().is_seeding:
         time.sleep(0.02)
+    for peer in sys.argv[5:]:
+        handle.connect_peer(("127.0.0.1", int(peer)))
     print("ready", flush=True)
     while True:
         time.sleep(60)

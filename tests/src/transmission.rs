@@ -25,7 +25,10 @@ impl Client for Transmission {
         let settings = job.stage.folder(&format!("{name}.settings"))?;
         fs::write(settings.join("settings.json"), settings_json(port, rpc_port, job))?;
         let mut command = Command::new("transmission-daemon");
-        command.arg("--foreground").arg("--log-debug").arg("--config-dir").arg(&settings);
+        command.arg("--foreground").arg("--config-dir").arg(&settings).args(job.more);
+        if job.more.is_empty() {
+            command.arg("--log-debug");
+        }
         let mut process = Process::start(job.stage, &name, command)?;
 
         // Until the daemon listens, the remote control fails.

@@ -12,6 +12,7 @@ mod ready;
 mod recheck;
 mod rows;
 mod scene;
+mod staying;
 mod swarm;
 
 use ::tests::Outcome;

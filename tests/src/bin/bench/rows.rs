@@ -1,6 +1,6 @@
 //! The rows of the table: what is done, and who is measured doing it.
 
-use ::tests::{Aria2, Client, Libtorrent, Rqbit, Sameseed, programs};
+use ::tests::{Aria2, Client, Libtorrent, Qbittorrent, Rqbit, Sameseed, Transmission, programs};
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +58,7 @@ const fn download(from: From, seeders: usize, shape: Shape) -> What {
 /// All rows, by name.
 pub(crate) const ROWS: &[(&str, What)] = &[
     ("download-1m", download(From::FirstThere, 1, PIECES_1M)),
+    ("download-1m-libtorrent", download(From::Only("libtorrent"), 1, PIECES_1M)),
     ("download-256k", download(From::FirstThere, 1, PIECES_256K)),
     ("download-8", download(From::Only("libtorrent"), 8, PIECES_1M)),
     ("download-ours", download(From::Only("sameseed"), 1, PIECES_1M)),
@@ -76,7 +77,7 @@ pub(crate) const ROWS: &[(&str, What)] = &[
     ("idle-10000", What::Idle { torrents: 10_000 }),
 ];
 
-const CLIENTS: [&dyn Client; 4] = [&Sameseed, &Aria2, &Libtorrent, &Rqbit];
+const CLIENTS: [&dyn Client; 6] = [&Sameseed, &Aria2, &Libtorrent, &Rqbit, &Transmission, &Qbittorrent];
 
 /// The names of all clients: those that are here, and those that are not.
 pub(crate) fn clients() -> (Vec<&'static str>, Vec<&'static str>) {
@@ -86,14 +87,7 @@ pub(crate) fn clients() -> (Vec<&'static str>, Vec<&'static str>) {
     let (here, missing): (Vec<&dyn Client>, Vec<&dyn Client>) = CLIENTS.into_iter().partition(is_here);
     let names =
         |clients: Vec<&dyn Client>| -> Vec<&'static str> { clients.iter().map(|client| client.name()).collect() };
-    let (mut here, mut missing) = (names(here), names(missing));
-    let transmission = ["transmission-daemon"];
-    if programs::missing(&transmission).is_empty() {
-        here.extend(transmission)
-    } else {
-        missing.extend(transmission)
-    }
-    (here, missing)
+    (names(here), names(missing))
 }
 
 /// The client of this name.
@@ -151,9 +145,12 @@ impl What {
     /// Who is measured, of those that are here.
     pub(crate) fn measured(self, here: &[&'static str]) -> Vec<&'static str> {
         let all: &[&str] = match self {
-            What::Download { .. } | What::Paced { .. } | What::Seed { .. } => {
-                &["sameseed", "aria2c", "libtorrent", "rqbit"]
+            // Transmission dials nobody on loopback, and of the seeders libtorrent alone dials when it is complete.
+            What::Download { from: From::Only("libtorrent"), .. } => {
+                &["sameseed", "aria2c", "libtorrent", "rqbit", "qbittorrent-nox", "transmission-daemon"]
             }
+            What::Download { .. } => &["sameseed", "aria2c", "libtorrent", "rqbit", "qbittorrent-nox"],
+            What::Paced { .. } | What::Seed { .. } => &["sameseed", "aria2c", "libtorrent", "rqbit"],
             What::Swarm { .. } => &["sameseed", "libtorrent", "rqbit"],
             What::Recheck => &["sameseed verify", "sameseed", "aria2c", "libtorrent", "rqbit"],
             // aria2c lets some fifty in, whatever it is told.

@@ -2,6 +2,7 @@
 
 use crate::measure::{Cost, cpu_of, cpu_of_ended_children, now, peak_mib};
 use crate::rows::{PIECES_1M, Shape, What, client};
+use crate::staying::until_written;
 use ::tests::{
     Client, EmptyFiles, HttpTracker, Job, Outcome, Process, Role, Running, Stage, Torrent, Tree, TreeFile, difference,
     noise, sameseed_binary,
@@ -102,6 +103,7 @@ impl Scene {
         match client.name() {
             "sameseed" => ["--log-level", "warn"].into_iter().chain(self.more.iter().map(String::as_str)).collect(),
             "aria2c" => vec!["--console-log-level=error"],
+            "transmission-daemon" => vec!["--log-error"],
             _ => Vec::new(),
         }
     }
@@ -116,6 +118,9 @@ impl Scene {
         upload_limit_kib_s: Option<u32>,
         measured: Role,
     ) -> Outcome<Cost> {
+        if !leecher.dials_loopback() {
+            return self.transfer_by_seeders(stage, shared, (seeder, seeders), leecher);
+        }
         let torrent = shared.torrent(stage, NO_TRACKER, "seeder")?;
         let more = self.more_for(seeder);
         let job = Job { more: &more, upload_limit_kib_s, ..Job::new(stage, &torrent, &shared.full, Role::Seeder) };
@@ -132,13 +137,39 @@ impl Scene {
             more_peers: &peers[1..],
             ..Job::new(stage, &torrent, &dir, Role::Leecher)
         };
-        let cost = until_ended(stage, vec![leecher.start(&job)?.process])?;
+        let process = leecher.start(&job)?.process;
+        let cost = if leecher.leaves_when_complete() {
+            until_ended(stage, vec![process])?
+        } else {
+            until_written(stage, process, shared, &dir)?
+        };
         difference_in(shared, &dir, leecher)?;
         let id = seeding[0].process.id();
         Ok(match measured {
             Role::Leecher => cost,
             Role::Seeder => Cost { cpu_s: cpu_of(id) - seeder_cpu_s, peak_mib: peak_mib(id), ..cost },
         })
+    }
+
+    /// The same to a leecher that waits to be dialled. It is what is measured.
+    fn transfer_by_seeders(
+        &self,
+        stage: &Stage,
+        shared: &Shared,
+        (seeder, seeders): (&dyn Client, usize),
+        leecher: &dyn Client,
+    ) -> Outcome<Cost> {
+        let torrent = shared.torrent(stage, NO_TRACKER, "both")?;
+        let dir = stage.folder("got")?;
+        let more = self.more_for(leecher);
+        let leeching = leecher.start(&Job { more: &more, ..Job::new(stage, &torrent, &dir, Role::Leecher) })?;
+        let more = self.more_for(seeder);
+        let peer = Some(leeching.listens);
+        let job = Job { more: &more, peer, ..Job::new(stage, &torrent, &shared.full, Role::Seeder) };
+        let _seeding = (0..seeders).map(|_| seeder.start(&job)).collect::<Outcome<Vec<Running>>>()?;
+        let cost = until_written(stage, leeching.process, shared, &dir)?;
+        difference_in(shared, &dir, leecher)?;
+        Ok(cost)
     }
 }
 
@@ -205,7 +236,7 @@ pub(crate) fn until_ended(stage: &Stage, mut processes: Vec<Process>) -> Outcome
 }
 
 /// Waits until a process does nothing for a moment.
-fn settle(process: u32) {
+pub(crate) fn settle(process: u32) {
     loop {
         let before = cpu_of(process);
         std::thread::sleep(Duration::from_millis(300));
