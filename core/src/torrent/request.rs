@@ -38,8 +38,13 @@ impl Torrent {
         }
         shared.starved.remove(&self.id);
         self.open_failed_pieces(now);
+        // Of hundreds of peers most have as much under way as they may.
+        let share = self.share_of_pool(shared);
+        let has_room =
+            |peer: &&Peer| may_ask(peer) && (peer.requested().len() as u32) < peer.pipeline.window().min(share);
         // Who keeps us waiting comes last: else a block that was just taken back would go there again.
-        let mut conns: Vec<(bool, ConnId)> = self.peers.values().map(|p| (p.pipeline.is_snubbed(), p.conn)).collect();
+        let hungry = self.peers.values().filter(has_room);
+        let mut conns: Vec<(bool, ConnId)> = hungry.map(|peer| (peer.pipeline.is_snubbed(), peer.conn)).collect();
         conns.sort_unstable();
         for (_, conn) in conns {
             self.fill_requests(now, shared, conn);
