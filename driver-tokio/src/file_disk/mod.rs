@@ -180,7 +180,9 @@ impl Pool {
     /// The life of one thread.
     fn serve(&self) {
         let mut worker = Worker::new(&self.files, self.lanes);
-        while let Some(work) = self.queue.next() {
+        let mut has_absorbed = false;
+        while let Some(work) = self.queue.next(has_absorbed) {
+            has_absorbed = matches!(work, Work::Absorb(_));
             let end = |(op, outcome)| DiskDone::Operation { op, outcome };
             let ended = catch_unwind(AssertUnwindSafe(|| match work {
                 Work::Absorb(absorbs) => worker.absorb(absorbs).into_iter().map(end).collect(),

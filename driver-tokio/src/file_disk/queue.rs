@@ -1,7 +1,8 @@
 //! What waits for a thread of the disk, and who is done together with whom.
 //!
 //! Jobs are begun in the order in which they came, but for those that hash: of these a thread takes several pieces at a time, because side by side they take less time than one after the
-//! other. It never waits for more to come: while the disk keeps up there is nothing to gain, and when it does not, enough wait by themselves.
+//! other. What a download brings waits a moment for company, and of it one thread takes all that waits; the others leave what comes meanwhile to it, until it is as much as is
+//! hashed at a time.
 
 use super::lock;
 use super::stored::Stored;
@@ -13,6 +14,12 @@ use sameseed_core::hash::HashState;
 use sameseed_core::id::{OpId, PieceIndex, TorrentId};
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Runs that are worth while to be hashed together: more lanes gain less, and one peer is asked for no more pieces side by side.
+const COMPANY: usize = 8;
+/// How long the first run waits for them: of a fast download as many come in that time, and of a slow one nobody notices.
+const LINGER: Duration = Duration::from_millis(3);
 
 /// Blocks to be hashed and written.
 #[derive(Debug)]
@@ -67,6 +74,7 @@ pub(super) struct Queue {
     work: Condvar,
     /// How many pieces are hashed at a time.
     width: usize,
+    linger: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -74,6 +82,13 @@ struct Waiting {
     jobs: VecDeque<Job>,
     /// Threads that have nothing to do.
     idle: usize,
+    /// Threads that absorb.
+    absorbing: usize,
+    /// Jobs that are to be absorbed.
+    absorbs: usize,
+    /// A thread waits for company for them; and has done so, or was called away.
+    is_lingering: bool,
+    has_lingered: bool,
     closing: bool,
 }
 
@@ -94,12 +109,14 @@ impl Job {
 impl Queue {
     /// For threads that hash so many pieces at a time.
     pub(super) fn new(width: usize) -> Self {
-        Queue { waiting: Mutex::default(), work: Condvar::new(), width }
+        Queue { waiting: Mutex::default(), work: Condvar::new(), width, linger: LINGER }
     }
 
     pub(super) fn push(&self, job: Job) {
-        lock(&self.waiting).jobs.push_back(job);
-        self.work.notify_one();
+        let mut waiting = lock(&self.waiting);
+        waiting.absorbs += usize::from(matches!(job, Job::Absorb(_)));
+        waiting.jobs.push_back(job);
+        self.wake_one(&waiting);
     }
 
     /// Nothing more comes; what is there is still done.
@@ -108,21 +125,61 @@ impl Queue {
         self.work.notify_all();
     }
 
-    /// Waits for something to do; `None` when the queue is closed and empty.
-    pub(super) fn next(&self) -> Option<Work> {
+    /// Wakes a thread when there is something to do or to wait for.
+    fn wake_one(&self, waiting: &Waiting) {
+        if waiting.idle > 0 && (self.first(waiting).is_some() || (self.must_linger(waiting) && !waiting.is_lingering)) {
+            self.work.notify_one();
+        }
+    }
+
+    /// Waits for something to do; `None` when the queue is closed and nothing is left for this thread. `has_absorbed`: it comes from that.
+    pub(super) fn next(&self, has_absorbed: bool) -> Option<Work> {
         let mut waiting = lock(&self.waiting);
+        waiting.absorbing -= usize::from(has_absorbed);
         loop {
-            if let Some(job) = waiting.jobs.pop_front() {
+            if let Some(job) = self.first(&waiting).and_then(|at| waiting.jobs.remove(at)) {
+                let work = self.with_its_like(job, &mut waiting);
                 let_go(&mut waiting.jobs);
-                return Some(self.with_its_like(job, &mut waiting));
+                if let Work::Absorb(absorbs) = &work {
+                    waiting.absorbing += 1;
+                    waiting.absorbs -= absorbs.len();
+                    waiting.has_lingered = false;
+                }
+                // What was left to this thread, and is not what it does now.
+                self.wake_one(&waiting);
+                return Some(work);
             }
             if waiting.closing {
                 return None;
             }
             waiting.idle += 1;
-            waiting = self.work.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+            if self.must_linger(&waiting) && !waiting.is_lingering {
+                waiting.is_lingering = true;
+                waiting = self.work.wait_timeout(waiting, self.linger).unwrap_or_else(PoisonError::into_inner).0;
+                (waiting.is_lingering, waiting.has_lingered) = (false, true);
+            } else {
+                waiting = self.work.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+            }
             waiting.idle -= 1;
         }
+    }
+
+    /// Where the first job stands that is neither left to a thread that absorbs nor waits for company.
+    fn first(&self, waiting: &Waiting) -> Option<usize> {
+        let is_absorb = |job: &Job| matches!(job, Job::Absorb(_));
+        let is_left = waiting.absorbing > 0 && waiting.absorbs < self.width;
+        match waiting.jobs.front() {
+            Some(job) if is_absorb(job) && (is_left || self.must_linger(waiting)) => {
+                waiting.jobs.iter().position(|job| !is_absorb(job))
+            }
+            front => front.map(|_| 0),
+        }
+    }
+
+    /// Whether what is to be absorbed waits for company. Once only: whatever ends that, it goes.
+    fn must_linger(&self, waiting: &Waiting) -> bool {
+        let is_awaited = (1..self.width.min(COMPANY)).contains(&waiting.absorbs);
+        is_awaited && waiting.absorbing == 0 && !waiting.has_lingered && !waiting.closing && !self.linger.is_zero()
     }
 
     /// Takes beside the first job as many as go well together with it.
@@ -132,7 +189,7 @@ impl Queue {
             Job::Stored(op, operation, stored) => Work::Stored(op, operation, stored),
             Job::Read(request) => Work::Read(request),
             Job::Absorb(first) => {
-                let more = self.share(waiting, |job| matches!(job, Job::Absorb(_)));
+                let more = take(waiting, self.width - 1, |job| matches!(job, Job::Absorb(_)));
                 let more =
                     more.into_iter().filter_map(|job| if let Job::Absorb(more) = job { Some(more) } else { None });
                 Work::Absorb([first].into_iter().chain(more).collect())
@@ -150,20 +207,30 @@ impl Queue {
     fn share(&self, waiting: &mut Waiting, is_alike: impl Fn(&Job) -> bool) -> Vec<Job> {
         let all = 1 + waiting.jobs.iter().filter(|job| is_alike(job)).count();
         let share = all.div_ceil(1 + waiting.idle).min(self.width);
-        let mut more = Vec::new();
-        while more.len() + 1 < share
-            && let Some(at) = waiting.jobs.iter().position(&is_alike)
-        {
-            more.extend(waiting.jobs.remove(at));
-        }
-        more
+        take(waiting, share - 1, is_alike)
     }
+}
+
+/// The first ones of a kind.
+fn take(waiting: &mut Waiting, most: usize, is_alike: impl Fn(&Job) -> bool) -> Vec<Job> {
+    let mut taken = Vec::new();
+    while taken.len() < most
+        && let Some(at) = waiting.jobs.iter().position(&is_alike)
+    {
+        taken.extend(waiting.jobs.remove(at));
+    }
+    taken
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::collections::BTreeSet;
+
+    /// One in which nothing waits for company.
+    fn hasty(width: usize) -> Queue {
+        Queue { linger: Duration::ZERO, ..Queue::new(width) }
+    }
 
     fn absorb(op: u64) -> Job {
         let (torrent, piece, blocks) = (TorrentId(1), PieceIndex(op as u32), Vec::new());
@@ -191,36 +258,72 @@ mod tests {
 
     #[test]
     fn what_hashes_goes_together_with_its_like_and_everything_else_alone_in_order() {
-        let queue = Queue::new(4);
+        let queue = hasty(4);
         [absorb(0), hash(1), sync(2), absorb(3), hash(4), sync(5), absorb(6)]
             .into_iter()
             .for_each(|job| queue.push(job));
         (7..12).for_each(|op| queue.push(hash(op)));
-        assert_eq!(numbers(queue.next()), [0, 3, 6]);
-        assert_eq!(numbers(queue.next()), [1, 4, 7, 8], "no more than are hashed at a time");
-        assert_eq!(numbers(queue.next()), [2]);
-        assert_eq!(numbers(queue.next()), [5]);
-        assert_eq!(numbers(queue.next()), [9, 10, 11]);
+        assert_eq!(numbers(queue.next(false)), [0, 3, 6]);
+        assert_eq!(numbers(queue.next(false)), [1, 4, 7, 8], "no more than are hashed at a time");
+        assert_eq!(numbers(queue.next(false)), [2]);
+        assert_eq!(numbers(queue.next(false)), [5]);
+        assert_eq!(numbers(queue.next(false)), [9, 10, 11]);
+    }
+
+    #[test]
+    fn what_comes_while_one_thread_absorbs_is_left_to_it_until_it_is_enough_for_another() {
+        let queue = hasty(3);
+        queue.push(absorb(0));
+        assert_eq!(numbers(queue.next(false)), [0]);
+        [absorb(1), sync(2), absorb(3), sync(4)].into_iter().for_each(|job| queue.push(job));
+        assert_eq!(numbers(queue.next(false)), [2], "another thread leaves the others");
+        assert_eq!(numbers(queue.next(true)), [1, 3], "they have gathered");
+        [absorb(5), absorb(6), absorb(7), absorb(8)].into_iter().for_each(|job| queue.push(job));
+        assert_eq!(numbers(queue.next(false)), [4]);
+        assert_eq!(numbers(queue.next(false)), [5, 6, 7], "as many as are hashed at a time");
+        queue.close();
+        assert_eq!(numbers(queue.next(false)), [0; 0]);
+        assert_eq!(numbers(queue.next(true)), [0; 0], "the other one still absorbs");
+        assert_eq!(numbers(queue.next(true)), [8], "who absorbs last empties a closed queue");
+    }
+
+    #[test]
+    fn what_is_to_be_absorbed_waits_for_company_while_all_else_goes_on() {
+        let queue = Queue { linger: Duration::from_secs(3600), ..Queue::new(16) };
+        [absorb(0), sync(1)].into_iter().for_each(|job| queue.push(job));
+        assert_eq!(numbers(queue.next(false)), [1]);
+        (2..9).for_each(|op| queue.push(absorb(op)));
+        assert_eq!(numbers(queue.next(false)), [0, 2, 3, 4, 5, 6, 7, 8], "enough have come");
+        queue.push(absorb(9));
+        queue.close();
+        assert_eq!(numbers(queue.next(true)), [9], "nothing more comes");
+        let queue = Queue::new(16);
+        queue.push(absorb(0));
+        assert_eq!(numbers(queue.next(false)), [0], "its time is over");
     }
 
     #[test]
     fn what_hashes_is_shared_fairly_with_threads_that_are_idle() {
-        let queue = Queue::new(8);
+        let queue = hasty(8);
         (0..10).for_each(|op| queue.push(hash(op)));
         lock(&queue.waiting).idle = 1;
-        assert_eq!(numbers(queue.next()), [0, 1, 2, 3, 4]);
+        assert_eq!(numbers(queue.next(false)), [0, 1, 2, 3, 4]);
         lock(&queue.waiting).idle = 0;
-        assert_eq!(numbers(queue.next()), [5, 6, 7, 8, 9]);
+        assert_eq!(numbers(queue.next(false)), [5, 6, 7, 8, 9]);
     }
 
     #[test]
     fn everything_comes_out_once_and_a_closed_queue_is_emptied() {
-        let queue = Queue::new(4);
+        let queue = hasty(4);
         let all: BTreeSet<u64> = (0..3000).collect();
         let taken = std::thread::scope(|scope| {
             let take = || {
-                let works = std::iter::from_fn(|| Some(numbers(queue.next())).filter(|numbers| !numbers.is_empty()));
-                works.flatten().collect::<Vec<u64>>()
+                let (mut taken, mut has_absorbed) = (Vec::new(), false);
+                while let Some(work) = queue.next(has_absorbed) {
+                    has_absorbed = matches!(work, Work::Absorb(_));
+                    taken.extend(numbers(Some(work)));
+                }
+                taken
             };
             let threads: Vec<_> = (0..3).map(|_| scope.spawn(take)).collect();
             for op in &all {
