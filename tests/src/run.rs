@@ -112,6 +112,10 @@ impl Run {
 
     fn look(&mut self) {
         let proc = format!("/proc/{}", self.process.id());
+        // Before it becomes the program it shares this process's memory.
+        if fs::read_link(format!("{proc}/exe")).ok() == std::env::current_exe().ok() {
+            return;
+        }
         let status = fs::read_to_string(format!("{proc}/status")).unwrap_or_default();
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse().ok());
         self.peak_kib = self.peak_kib.max(peak.unwrap_or(0));

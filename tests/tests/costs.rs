@@ -24,8 +24,9 @@ fn blocks_that_come() {
     let have = lone.have();
     let counted = measure(|| lone.give_blocks(8192));
     assert_eq!(lone.have() - have, 128, "all of them were of use");
-    // Of each piece, of 64 blocks, 11: one for each of four runs to the disk, and seven for the piece.
-    judge("blocks that come", 8192, counted, 175);
+    // Of each piece, of 64 blocks, 11: one for each of four runs to the disk, and seven for the piece. Every third one more: pieces of a fast peer take turns,
+    // and where more than eleven are open their map has a second leaf.
+    judge("blocks that come", 8192, counted, 185);
 }
 
 #[test]
