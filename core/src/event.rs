@@ -332,8 +332,14 @@ pub enum Outcome {
 pub enum Hashed {
     /// More is to come.
     Running(HashState),
-    /// The piece is complete.
-    Finished(Digest),
+    /// That was the end.
+    Finished {
+        /// What the bytes hash to.
+        digest: Digest,
+        /// What the whole piece must hash to (BEP 3, `pieces`). The engine keeps no hashes: whoever hashes knows them, and may have them wherever they
+        /// cost least. Where only a part of the piece was hashed, this says nothing.
+        expected: Digest,
+    },
 }
 
 /// An HTTP answer, whatever its status.

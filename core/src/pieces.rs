@@ -111,7 +111,8 @@ pub(crate) struct OpenPiece {
     hashed_to: u32,
     operations: u32,
     written: u32,
-    digest: Option<Digest>,
+    /// What all of it hashes to, and what it must hash to.
+    digests: Option<(Digest, Digest)>,
     lost: bool,
     /// Who sent any of its blocks.
     senders: Vec<Sender>,
@@ -133,7 +134,7 @@ impl OpenPiece {
             hashed_to: 0,
             operations: 0,
             written: 0,
-            digest: None,
+            digests: None,
             lost: false,
             senders: Vec::new(),
             lease: None,
@@ -319,20 +320,20 @@ impl OpenPiece {
         self.hash_out = false;
         match hash {
             Some(Hashed::Running(state)) => self.hash = state,
-            Some(Hashed::Finished(digest)) => self.digest = Some(digest),
+            Some(Hashed::Finished { digest, expected }) => self.digests = Some((digest, expected)),
             None => self.lost = true,
         }
     }
 
     /// What has become of it, once nothing is under way.
-    pub(crate) fn verdict(&self, expected: Digest) -> Option<Verdict> {
+    pub(crate) fn verdict(&self) -> Option<Verdict> {
         if !self.is_quiet() {
             return None;
         }
         if self.lost {
             return Some(Verdict::Lost);
         }
-        let digest = self.digest?;
+        let (digest, expected) = self.digests?;
         (self.written as usize == self.slots.len()).then_some(if digest == expected {
             Verdict::Good
         } else {
@@ -374,7 +375,7 @@ impl OpenPiece {
 
     /// The digest of what came, once all of it is hashed.
     pub(crate) fn digest(&self) -> Option<Digest> {
-        self.digest
+        self.digests.map(|(digest, _)| digest)
     }
 
     /// Gives the piece up: nothing of it goes to the disk or is awaited any more, and its buffers go `home`.

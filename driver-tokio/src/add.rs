@@ -1,5 +1,6 @@
 //! A torrent to add: where it comes from, where it goes, and how it begins.
 
+use crate::piece_hashes::PieceHashes;
 use crate::storage::Home;
 use sameseed_core::config::SeedingGoals;
 use sameseed_core::id::FileIndex;
@@ -28,6 +29,9 @@ use std::path::{Path, PathBuf};
 pub struct AddTorrentOptions {
     /// What it is.
     pub metainfo: Metainfo,
+    /// What its pieces must hash to, where [`HashStore::keep`](crate::HashStore::keep) has taken it out of the metainfo already. By default the session does so when the torrent is
+    /// added.
+    pub hashes: Option<PieceHashes>,
     /// Where its bytes stand. By default the session's home.
     pub home: Option<Home>,
     /// Peers to try at once.
@@ -101,6 +105,7 @@ impl From<Metainfo> for AddTorrentOptions {
     fn from(metainfo: Metainfo) -> Self {
         AddTorrentOptions {
             metainfo,
+            hashes: None,
             home: None,
             peers: Vec::new(),
             extra_trackers: Vec::new(),

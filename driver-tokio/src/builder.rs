@@ -1,6 +1,7 @@
 //! How a session begins: its settings, with defaults that suit a home connection, and why it may not.
 
 use crate::filter::PeerFilter;
+use crate::piece_hashes::HashStore;
 use crate::session::Session;
 use crate::storage::Home;
 use crate::{FileDisk, TokioNet};
@@ -32,6 +33,8 @@ pub struct SessionConfig {
     pub resume_dir: Option<PathBuf>,
     /// Where torrents stand that are added without a home of their own.
     pub home: Home,
+    /// Where the hashes of pieces are kept. By default in memory.
+    pub hash_store: HashStore,
     /// Peers at these addresses are neither let in nor dialled.
     pub blocklist: Option<Arc<Blocklist>>,
     /// Decides on all other peers.
@@ -50,6 +53,7 @@ impl SessionConfig {
             unix_time_s,
             resume_dir: None,
             home: Home::folder("."),
+            hash_store: HashStore::in_memory(),
             blocklist: None,
             peer_filter: None,
         }
@@ -114,6 +118,7 @@ enum Port {
 /// | [`bind`](Self::bind) | all addresses of this machine |
 /// | [`home`](Self::home) | the current folder |
 /// | [`resume_dir`](Self::resume_dir) | none: each start hashes what is there |
+/// | [`hash_store`](Self::hash_store) | a file without a name in the folder of resume files, or in the system's for temporary files |
 /// | [`limits`](Self::limits) | none |
 /// | [`active_limits`](Self::active_limits) | all torrents are active |
 /// | [`seeding_goals`](Self::seeding_goals) | none: torrents are seeded until they are paused or removed |
@@ -127,6 +132,7 @@ pub struct SessionBuilder {
     config: SessionConfig,
     port: Port,
     seed: Option<Seed>,
+    hash_store: Option<HashStore>,
     disk_threads: usize,
 }
 
@@ -134,7 +140,7 @@ impl Default for SessionBuilder {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
         let config = SessionConfig::new(Seed::default(), 0);
-        SessionBuilder { config, port: Port::Usual, seed: None, disk_threads: cores }
+        SessionBuilder { config, port: Port::Usual, seed: None, hash_store: None, disk_threads: cores }
     }
 }
 
@@ -171,6 +177,13 @@ impl SessionBuilder {
     #[must_use]
     pub fn resume_dir(mut self, folder: impl Into<PathBuf>) -> Self {
         self.config.resume_dir = Some(folder.into());
+        self
+    }
+
+    /// Where the hashes of pieces are kept: 20 bytes a piece, of which torrents that are idle have no need.
+    #[must_use]
+    pub fn hash_store(mut self, store: HashStore) -> Self {
+        self.hash_store = Some(store);
         self
     }
 
@@ -250,7 +263,9 @@ impl SessionBuilder {
     /// When the port is taken, an address is not ours, or the system gives no thread or no randomness.
     pub async fn start(self) -> Result<Session, StartError> {
         let system = SessionConfig::from_system()?;
+        let folders = self.config.resume_dir.clone().into_iter().chain([std::env::temp_dir()]);
         let mut config = SessionConfig {
+            hash_store: self.hash_store.unwrap_or_else(|| HashStore::in_first_of(folders)),
             seed: self.seed.unwrap_or(system.seed),
             unix_time_s: system.unix_time_s,
             port: match self.port {

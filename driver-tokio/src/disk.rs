@@ -3,6 +3,7 @@
 //! Operations own all that they need and may end in any order; what they own comes home in every outcome. A disk never waits for the
 //! engine: its queue of completions holds every operation in flight.
 
+use crate::piece_hashes::PieceHashes;
 use crate::storage::Home;
 use sameseed_core::action::Operation;
 use sameseed_core::event::Outcome;
@@ -52,6 +53,8 @@ pub struct Location {
     pub home: Home,
     /// Which files there are.
     pub layout: Arc<Layout>,
+    /// What its pieces must hash to.
+    pub hashes: PieceHashes,
     /// The name of the part file, beside the torrent's own file or folder.
     pub parts_name: String,
     /// The file that its resume data goes to, where it has one.

@@ -89,6 +89,7 @@ mod known;
 mod link;
 mod net;
 mod outgoing;
+mod piece_hashes;
 mod reader;
 mod reading;
 mod request;
@@ -110,6 +111,7 @@ pub use filter::PeerFilter;
 pub use folder::make as make_folder;
 pub use gauge::TaskGauge;
 pub use net::{Listener, Net, Stream, Udp};
+pub use piece_hashes::{HashStore, PieceHashes};
 pub use reader::FileReader;
 /// The engine's own words: what events, views, limits and numbers are made of.
 pub use sameseed_core as core;

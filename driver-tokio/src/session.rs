@@ -10,6 +10,7 @@ use crate::events::{Board, Events, Notices};
 use crate::explain::Explained;
 use crate::filter::PeerFilter;
 use crate::net::Net;
+use crate::piece_hashes::HashStore;
 use crate::request::{Reply, Request};
 use crate::resume_file;
 use crate::torrent::{Torrent, TorrentError};
@@ -65,6 +66,7 @@ pub struct Session {
     board: Arc<Board>,
     port: u16,
     resume_dir: Option<Arc<Path>>,
+    hash_store: HashStore,
     thread: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
@@ -89,10 +91,10 @@ impl Session {
         if let Some(folder) = &resume_dir {
             resume_file::clean(folder);
         }
-        let board = Arc::new(Board::default());
+        let (board, hash_store) = (Arc::new(Board::default()), config.hash_store.clone());
         let driver = Driver::bind(net, disk, config, inbox, board.clone()).await?;
         let port = driver.port();
-        Ok((Session { requests, board, port, resume_dir, thread: Arc::default() }, driver))
+        Ok((Session { requests, board, port, resume_dir, hash_store, thread: Arc::default() }, driver))
     }
 
     /// Starts a session on a thread of its own, from within any runtime.
@@ -155,6 +157,9 @@ impl Session {
                 tracing::warn!(path = %path.display(), %error, "cannot read resume data; everything is checked");
                 None
             });
+        }
+        if options.hashes.is_none() {
+            options.hashes = Some(self.hash_store.keep(std::mem::take(&mut options.metainfo.piece_hashes)));
         }
         let about = self.ask(|reply| Request::Add(Box::new(options), reply)).await??;
         Ok(Torrent::new(self.clone(), about))

@@ -6,7 +6,7 @@ use sameseed_core::engine::Engine;
 use sameseed_core::event::{FetchReply, Hashed, Outcome};
 use sameseed_core::fault::{DiskFault, DiskFaultKind, LinkFault};
 use sameseed_core::hash::{HashState, sha1};
-use sameseed_core::id::{BLOCK_LEN, InfoHash, PieceIndex, TorrentId};
+use sameseed_core::id::{BLOCK_LEN, Digest, InfoHash, PieceIndex, TorrentId};
 use sameseed_core::layout::Layout;
 use sameseed_core::metainfo::Metainfo;
 use sameseed_core::time::Instant;
@@ -104,11 +104,13 @@ impl Disk {
                 if ok {
                     self.bytes[(piece.0 * PIECE_LEN + begin) as usize..][..data.len()].copy_from_slice(&data);
                 }
-                Outcome::Absorb { blocks, hash: hash.map(|state| hashed(state, &data, last)), written: done() }
+                Outcome::Absorb { blocks, hash: hash.map(|state| hashed(state, &data, last, piece)), written: done() }
             }
-            Operation::Hash { piece, begin, len, hash, last, .. } => {
-                Outcome::Hash(if ok { Ok(hashed(hash, self.read(piece, begin, len), last)) } else { Err(fault()) })
-            }
+            Operation::Hash { piece, begin, len, hash, last, .. } => Outcome::Hash(if ok {
+                Ok(hashed(hash, self.read(piece, begin, len), last, piece))
+            } else {
+                Err(fault())
+            }),
             Operation::Resolve { .. } => Outcome::Resolve(Err(LinkFault::NameNotFound)),
             Operation::Fetch(_) if ok => Outcome::Fetch(Ok(FetchReply {
                 status: 200,
@@ -120,9 +122,10 @@ impl Disk {
     }
 }
 
-fn hashed(mut state: HashState, data: &[u8], last: bool) -> Hashed {
+fn hashed(mut state: HashState, data: &[u8], last: bool, piece: PieceIndex) -> Hashed {
     if last {
-        return Hashed::Finished(state.finish(data));
+        let expected = Digest::Sha1(sha1(&content(piece.0)));
+        return Hashed::Finished { digest: state.finish(data), expected };
     }
     state.absorb(data);
     Hashed::Running(state)

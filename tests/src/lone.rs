@@ -252,7 +252,7 @@ impl Lone {
         let hashed = |last| {
             // All pieces of all torrents have the same hash.
             let digest = self.metainfo.digest_of(PieceIndex(0));
-            if last { Hashed::Finished(digest) } else { Hashed::Running(HashState::default()) }
+            if last { Hashed::Finished { digest, expected: digest } } else { Hashed::Running(HashState::default()) }
         };
         match operation {
             Operation::Stat { torrent, .. } => Outcome::Stat(Ok(self.stats_of(torrent))),

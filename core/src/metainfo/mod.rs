@@ -54,7 +54,7 @@ pub struct Metainfo {
     pub name: String,
     /// Files and pieces.
     pub layout: Layout,
-    /// 20 bytes a piece.
+    /// 20 bytes a piece. The engine does without: see [`Hashed::Finished`](crate::event::Hashed::Finished).
     pub piece_hashes: Vec<[u8; 20]>,
     /// BEP 27: peers come from this torrent's trackers only.
     pub private: bool,

@@ -218,7 +218,7 @@ impl Torrent {
     ) {
         let elsewhere = self.check.elsewhere.remove(&piece);
         match hash {
-            Ok(Hashed::Finished(digest)) if digest == self.metainfo.digest_of(piece) => {
+            Ok(Hashed::Finished { digest, expected }) if digest == expected => {
                 self.pieces.set_have(piece);
                 self.picker.remove(piece);
             }

@@ -56,7 +56,7 @@ impl Torrent {
     ) {
         // A disk that cannot be read blames nobody. Nor is it trouble: nothing that is wanted depends on it.
         let digest = match hash {
-            Ok(Hashed::Finished(digest)) => Some(digest),
+            Ok(Hashed::Finished { digest, .. }) => Some(digest),
             Ok(Hashed::Running(_)) | Err(_) => None,
         };
         if !self.blame.readings().any(|reading| reading == (piece, id)) {

@@ -119,7 +119,7 @@ impl Torrent {
     pub(crate) fn add(now: Instant, shared: &mut Shared, seed: &Seed, add: AddTorrent) -> Self {
         let AddTorrent {
             torrent: id,
-            metainfo,
+            mut metainfo,
             extra_trackers,
             peers,
             check_only,
@@ -130,6 +130,8 @@ impl Torrent {
             sequential,
             goals,
         } = add;
+        // They come with what is hashed.
+        metainfo.piece_hashes = Vec::new();
         let resume = resume.map(|bytes| ResumeData::parse(&bytes, metainfo.info_hash, &metainfo.layout));
         let is_believed = matches!(resume, Some(Ok(_))) && !force_check && !check_only;
         let resume = match resume {

@@ -121,8 +121,7 @@ impl Torrent {
     }
 
     fn judge(&mut self, now: Instant, shared: &mut Shared, piece: PieceIndex) {
-        let digest = self.metainfo.digest_of(piece);
-        match self.pieces.get(piece).and_then(|open| open.verdict(digest)) {
+        match self.pieces.get(piece).and_then(OpenPiece::verdict) {
             Some(Verdict::Good) => self.piece_good(now, shared, piece),
             Some(Verdict::Bad) => self.piece_bad(now, shared, piece),
             Some(Verdict::Lost) => {
@@ -139,11 +138,13 @@ impl Torrent {
                     peer.credit(now, u64::from(self.metainfo.layout.block_len(piece, block)));
                 }
             }
+            if let Some(digest) = open.digest() {
+                self.blame.piece_verified(now, piece, digest);
+            }
         }
         self.decide_piece(piece, Fate::Verified);
         let was_wanted = !self.pieces.settled().get(piece);
         self.pieces.set_have(piece);
-        self.blame.piece_verified(now, piece, self.metainfo.digest_of(piece));
         self.read_evidence(shared, piece);
         let is_first = !core::mem::replace(&mut self.downloaded_any, true);
         self.checkpoints.verified(now, u64::from(self.metainfo.layout.len_of(piece)));

@@ -34,7 +34,7 @@ pub(crate) fn explain(args: &ExplainArgs) -> Result<Exit, Failure> {
     if args.run.config.is_some() {
         return Err(Failure::new(Exit::Usage, "--config is for downloads; to explain one, give its options here"));
     }
-    let metainfo = torrent_file::load(file)?;
+    let (store, metainfo) = (run::hash_store(&args.run), torrent_file::load(file)?);
     let priorities = match &args.run.select_file {
         Some(list) => selection::priorities(&metainfo, list)?,
         None => Vec::new(),
@@ -46,7 +46,7 @@ pub(crate) fn explain(args: &ExplainArgs) -> Result<Exit, Failure> {
         .build()
         .map_err(|error| Failure::new(Exit::Other, format!("cannot start: {error}")))?;
     runtime.block_on(async {
-        let session = run::start(&args.run).await?;
+        let session = run::start(&args.run, store).await?;
         let options = run::options(&args.run, metainfo, priorities);
         let explained = ask(&session, options, args, signal).await;
         signals::leave_soon(if explained.is_some() { Exit::Done } else { Exit::Other });

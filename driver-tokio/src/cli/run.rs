@@ -7,9 +7,10 @@ use super::exit::{Exit, Failure, system_words};
 use super::follow::Run;
 use super::hook::Hooks;
 use super::teller::Teller;
+use super::torrent_file::{self, Loaded};
 use super::values::PortRange;
-use super::{selection, signals, torrent_file};
-use driver_tokio::{AddTorrentOptions, FileDisk, Session, SessionConfig, StartError, TokioNet, make_folder};
+use super::{selection, signals};
+use driver_tokio::{AddTorrentOptions, FileDisk, HashStore, Session, SessionConfig, StartError, TokioNet, make_folder};
 use sameseed_core::id::FileIndex;
 use sameseed_core::metainfo::Metainfo;
 use sameseed_core::selection::Priority;
@@ -25,13 +26,14 @@ const DEFAULT_PORTS: PortRange = PortRange { first: 6881, last: 6889 };
 
 /// Downloads the torrents in the files that are named.
 pub(crate) fn run(args: &RunArgs) -> Result<Exit, Failure> {
-    let torrents = torrent_file::load_all(&args.files)?;
+    let store = if args.show_files { HashStore::in_memory() } else { hash_store(args) };
+    let torrents = torrent_file::load_all(&args.files, &store)?;
     if args.show_files {
         return selection::show(&torrents, args.json);
     }
     let priorities = match (&args.select_file, torrents.as_slice()) {
         (None, _) => Vec::new(),
-        (Some(list), [metainfo]) => selection::priorities(metainfo, list)?,
+        (Some(list), [Loaded { metainfo, .. }]) => selection::priorities(metainfo, list)?,
         (Some(_), _) => {
             let what = "--select-file numbers the files of one torrent; give each torrent a command of its own";
             return Err(Failure::new(Exit::Usage, what));
@@ -48,11 +50,15 @@ pub(crate) fn run(args: &RunArgs) -> Result<Exit, Failure> {
         .build()
         .map_err(|error| Failure::new(Exit::Other, format!("cannot start: {}", system_words(&error))))?;
     runtime.block_on(async {
-        let session = start(args).await?;
+        let session = start(args, store).await?;
         let mut notices = session.notices();
         let mut teller = Teller::new(args);
         teller.started(&torrents, session.port());
-        let torrents = torrents.into_iter().map(|metainfo| options(args, metainfo, priorities.clone())).collect();
+        let ready = |Loaded { metainfo, hashes }| AddTorrentOptions {
+            hashes: Some(hashes),
+            ..options(args, metainfo, priorities.clone())
+        };
+        let torrents = torrents.into_iter().map(ready).collect();
         let mut run = Run::begin(&session, torrents, args, &mut teller, &mut hooks).await?;
         let outcome = run.follow(&mut notices, &mut signal).await;
         signals::leave_soon(outcome.as_ref().map_or_else(|failure| failure.exit, |exit| *exit));
@@ -78,7 +84,7 @@ pub(super) fn options(args: &RunArgs, metainfo: Metainfo, priorities: Vec<(FileI
 }
 
 /// A session on the first port that is free.
-pub(super) async fn start(args: &RunArgs) -> Result<Session, Failure> {
+pub(super) async fn start(args: &RunArgs, store: HashStore) -> Result<Session, Failure> {
     let range = args.listen_port.unwrap_or(DEFAULT_PORTS);
     // Who did not ask for a port gets any free one when the usual ones are taken.
     let last_resort = args.listen_port.is_none().then_some(0);
@@ -88,6 +94,7 @@ pub(super) async fn start(args: &RunArgs) -> Result<Session, Failure> {
         config.port = Some(port);
         config.bind = args.bind;
         config.resume_dir = resume_dir(args);
+        config.hash_store = store.clone();
         config.engine.shutdown_timeout = SHUTDOWN_TIMEOUT;
         config.engine.limits = args.overall_limits();
         config.engine.active = args.active_limits();
@@ -116,6 +123,11 @@ pub(super) async fn start(args: &RunArgs) -> Result<Session, Failure> {
         _ => format!("cannot listen: all ports from {} to {} are taken by other programs", range.first, range.last),
     };
     Err(Failure::new(Exit::Usage, format!("{what}; --listen-port takes another one, or a range")))
+}
+
+/// Where the hashes of pieces are kept: beside the resume files, which are on a disk.
+pub(super) fn hash_store(args: &RunArgs) -> HashStore {
+    HashStore::in_first_of(resume_dir(args).into_iter().chain([std::env::temp_dir()]))
 }
 
 /// Where resume files go: what was asked for, else the place for state of the XDG base directory specification, else nowhere.

@@ -4,6 +4,7 @@ use super::exit::{Exit, Failure};
 use super::json::Which;
 use super::output;
 use super::text::{clean, size};
+use super::torrent_file::Loaded;
 use sameseed_core::id::FileIndex;
 use sameseed_core::layout::FileEntry;
 use sameseed_core::metainfo::Metainfo;
@@ -60,8 +61,8 @@ pub(crate) fn priorities(metainfo: &Metainfo, list: &FileList) -> Result<Vec<(Fi
 }
 
 /// Prints the files with their numbers; of several torrents each below its name.
-pub(crate) fn show(torrents: &[Metainfo], json: bool) -> Result<Exit, Failure> {
-    for metainfo in torrents {
+pub(crate) fn show(torrents: &[Loaded], json: bool) -> Result<Exit, Failure> {
+    for Loaded { metainfo, .. } in torrents {
         let which = Which::from(metainfo);
         let width = numbered(metainfo).count().to_string().len();
         if torrents.len() > 1 && !json {

@@ -5,13 +5,13 @@ use super::exit::{Exit, Failure};
 use super::json::{Line, Which};
 use super::output::{Redrawn, Stream};
 use super::progress::Tally;
+use super::torrent_file::Loaded;
 use super::{explain, info, output, progress, text};
 use driver_tokio::Explained;
 use sameseed_core::action::Notice;
 use sameseed_core::config::{Goal, SeedingGoals};
 use sameseed_core::fault::DiskFault;
 use sameseed_core::id::TorrentId;
-use sameseed_core::metainfo::Metainfo;
 use sameseed_core::view::TorrentView;
 use std::collections::BTreeMap;
 
@@ -52,9 +52,9 @@ impl Teller {
     }
 
     /// What is begun.
-    pub(crate) fn started(&mut self, torrents: &[Metainfo], listen_port: u16) {
+    pub(crate) fn started(&mut self, torrents: &[Loaded], listen_port: u16) {
         if self.json {
-            for metainfo in torrents {
+            for Loaded { metainfo, .. } in torrents {
                 let started = Line::Started {
                     total_bytes: metainfo.layout.total_len(),
                     pieces: metainfo.layout.piece_count(),
@@ -67,10 +67,11 @@ impl Teller {
             return;
         }
         match torrents {
-            [metainfo] => output::line(&info::summary(metainfo)),
+            [Loaded { metainfo, .. }] => output::line(&info::summary(metainfo)),
             _ => {
-                torrents.iter().for_each(|metainfo| output::line(&info::one_line(metainfo)));
-                let total = torrents.iter().map(|metainfo| metainfo.layout.total_len()).fold(0, u64::saturating_add);
+                torrents.iter().for_each(|torrent| output::line(&info::one_line(&torrent.metainfo)));
+                let total =
+                    torrents.iter().map(|torrent| torrent.metainfo.layout.total_len()).fold(0, u64::saturating_add);
                 output::line(&format!("{:<12}{} in {} torrents", "Size", text::size(total), torrents.len()));
             }
         }

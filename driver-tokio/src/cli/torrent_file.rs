@@ -1,6 +1,7 @@
 //! Torrent files on disk: read with a limit, written whole or not at all.
 
 use super::exit::{Exit, Failure, system_words};
+use driver_tokio::{HashStore, PieceHashes};
 use sameseed_core::metainfo::{MAX_TORRENT_BYTES, Metainfo, NameRules};
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -17,15 +18,22 @@ pub(crate) fn load(path: &Path) -> Result<Metainfo, Failure> {
     Metainfo::parse_with(&bytes, NAME_RULES).map_err(|error| failure(error.to_string()))
 }
 
+/// A torrent that is ready to be added.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) metainfo: Metainfo,
+    pub(crate) hashes: PieceHashes,
+}
+
 /// Reads and parses the torrent files of one run. One that is bad, one that is there twice, and two that would write into the same file
 /// are refused before anything has begun.
-pub(crate) fn load_all(paths: &[PathBuf]) -> Result<Vec<Metainfo>, Failure> {
-    let mut all: Vec<Metainfo> = Vec::with_capacity(paths.len());
+pub(crate) fn load_all(paths: &[PathBuf], store: &HashStore) -> Result<Vec<Loaded>, Failure> {
+    let mut all: Vec<Loaded> = Vec::with_capacity(paths.len());
     let mut known = BTreeMap::new();
     let mut files = BTreeMap::new();
     for path in paths {
         let shown = path.display();
-        let metainfo = load(path).map_err(|failure| match paths.len() {
+        let mut metainfo = load(path).map_err(|failure| match paths.len() {
             1 => failure,
             _ => Failure::new(failure.exit, format!("{failure}; nothing has begun")),
         })?;
@@ -46,7 +54,9 @@ pub(crate) fn load_all(paths: &[PathBuf]) -> Result<Vec<Metainfo>, Failure> {
                 return Err(Failure::new(Exit::Usage, what));
             }
         }
-        all.push(metainfo);
+        // Of ten thousand torrents these would be most of what is in memory.
+        let hashes = store.keep(std::mem::take(&mut metainfo.piece_hashes));
+        all.push(Loaded { metainfo, hashes });
     }
     Ok(all)
 }
@@ -121,6 +131,7 @@ mod tests {
         let (one, two) = (torrent("1.torrent", "a", 1), torrent("2.torrent", "b", 1));
         let (copy, clash) = (torrent("copy.torrent", "a", 1), torrent("clash.torrent", "a", 2));
         let missing = dir.path().join("missing.torrent");
+        let load_all = |paths: &[PathBuf]| load_all(paths, &HashStore::in_memory());
         assert_eq!(load_all(&[one.clone(), two.clone()]).unwrap().len(), 2);
         let told = |paths: &[&PathBuf]| {
             let failure = load_all(&paths.iter().map(|path| path.to_path_buf()).collect::<Vec<_>>()).unwrap_err();

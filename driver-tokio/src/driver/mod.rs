@@ -14,6 +14,7 @@ use crate::gate::admits;
 use crate::gauge::TaskGauge;
 use crate::link;
 use crate::net::{Listener, Net, Udp};
+use crate::piece_hashes::PieceHashes;
 use crate::request::Request;
 use crate::resume_file;
 use crate::shared::{Machine, Shared, UdpQueue};
@@ -84,8 +85,9 @@ impl<N: Net, D: Disk> Driver<N, D> {
         inbox: mpsc::Receiver<Request>,
         board: Arc<Board>,
     ) -> Result<Self, StartError> {
-        let SessionConfig { mut engine, bind, port, seed, unix_time_s, resume_dir, home, blocklist, peer_filter } =
-            config;
+        let SessionConfig {
+            mut engine, bind, port, seed, unix_time_s, resume_dir, home, blocklist, peer_filter, ..
+        } = config;
         engine.keep_resume |= resume_dir.is_some();
         let listeners = match port {
             Some(port) => listen(&net, bind, port).await?,
@@ -420,13 +422,14 @@ impl Adding {
     ) -> Result<Arc<About>, Refusal> {
         let torrent = TorrentId(self.next);
         self.next += 1;
-        let metainfo = options.metainfo;
+        let mut metainfo = options.metainfo;
+        let hashes = options.hashes.unwrap_or_else(|| PieceHashes::from(std::mem::take(&mut metainfo.piece_hashes)));
         let (info_hash, layout) = (metainfo.info_hash, Arc::new(metainfo.layout.clone()));
         let resume = self.resume_dir.as_ref().map(|dir| resume_file::path(dir, info_hash));
         let home = options.home.unwrap_or_else(|| self.home.clone());
         let about = Arc::new(About { id: torrent, info_hash, name: metainfo.name.clone(), layout: layout.clone() });
         let parts_name = metainfo.parts_name();
-        shared.disk.register(torrent, Location { info_hash, home, layout, parts_name, resume });
+        shared.disk.register(torrent, Location { info_hash, home, layout, hashes, parts_name, resume });
         shared.known.add(about.clone());
         let added = shared.command(Command::Add(Box::new(AddTorrent {
             torrent,

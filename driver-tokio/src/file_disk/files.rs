@@ -6,6 +6,7 @@
 use super::{lock, memory};
 use crate::disk::FileRange;
 use crate::folder;
+use crate::piece_hashes::PieceHashes;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, mkdirat, openat, statat, unlinkat};
 use rustix::io::Errno;
 use sameseed_core::action::FileStat;
@@ -41,6 +42,7 @@ pub(super) struct Site {
     /// The download folder; it may itself lie behind links.
     pub(super) root: PathBuf,
     pub(super) layout: Arc<Layout>,
+    pub(super) hashes: PieceHashes,
     pub(super) parts_name: String,
     pub(super) resume: Option<PathBuf>,
     /// Nothing below the root is ever changed.

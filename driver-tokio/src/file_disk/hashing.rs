@@ -26,8 +26,12 @@ impl Hasher {
         &mut self.scratch
     }
 
-    /// What becomes of each piece's hash; `None` where none was asked for.
-    pub(super) fn absorb(&self, absorbs: &[Absorb]) -> Vec<Option<Hashed>> {
+    /// What becomes of each piece's hash; `None` where none was asked for. `expected` is asked for what a piece that is finished must hash to.
+    pub(super) fn absorb(
+        &self,
+        absorbs: &[Absorb],
+        expected: impl Fn(&Absorb) -> Result<Digest, DiskFault>,
+    ) -> Vec<Option<Result<Hashed, DiskFault>>> {
         let hashed = || absorbs.iter().filter_map(|absorb| Some((absorb, stream_of(absorb.hash?))));
         let slices: Vec<&[[u8; 64]]> =
             hashed().flat_map(|(absorb, _)| &absorb.blocks).map(|block| block.as_chunks().0).collect();
@@ -46,18 +50,19 @@ impl Hasher {
             let stream = jobs.next()?.stream;
             let ragged = absorb.blocks.last().map_or(&[][..], |end| end.as_chunks::<64>().1);
             Some(match absorb.last {
-                true => Hashed::Finished(Digest::Sha1(stream.finish(ragged))),
-                false => Hashed::Running(HashState::from_words(stream.words, stream.len_bytes)),
+                true => finished(stream.finish(ragged), expected(absorb)),
+                false => Ok(running(stream)),
             })
         };
         absorbs.iter().map(end).collect()
     }
 
-    /// Reads ranges in turns and hashes them. `read` is told which range, and from where on in its piece.
+    /// Reads ranges in turns and hashes them. `read` is told which range, and from where on in its piece; `expected` as above.
     pub(super) fn hash(
         &mut self,
         ranges: &[HashRange],
         mut read: impl FnMut(usize, u32, &mut [u8]) -> Result<(), DiskFault>,
+        expected: impl Fn(usize) -> Result<Digest, DiskFault>,
     ) -> Vec<Result<Hashed, DiskFault>> {
         let reading = |range: &HashRange| Reading {
             stream: stream_of(range.hash),
@@ -68,12 +73,20 @@ impl Hasher {
         let results = self.lanes.read(&mut self.scratch, &readings, |which, at, chunk| {
             read(which, ranges[which].begin.saturating_add(at as u32), chunk)
         });
-        let hashed = |absorbed| match absorbed {
-            Absorbed::Running(stream) => Hashed::Running(HashState::from_words(stream.words, stream.len_bytes)),
-            Absorbed::Finished(digest) => Hashed::Finished(Digest::Sha1(digest)),
+        let hashed = |(which, result): (usize, Result<Absorbed, DiskFault>)| match result? {
+            Absorbed::Running(stream) => Ok(running(stream)),
+            Absorbed::Finished(digest) => finished(digest, expected(which)),
         };
-        results.into_iter().map(|result| result.map(hashed)).collect()
+        results.into_iter().enumerate().map(hashed).collect()
     }
+}
+
+fn running(stream: Stream) -> Hashed {
+    Hashed::Running(HashState::from_words(stream.words, stream.len_bytes))
+}
+
+fn finished(digest: [u8; 20], expected: Result<Digest, DiskFault>) -> Result<Hashed, DiskFault> {
+    Ok(Hashed::Finished { digest: Digest::Sha1(digest), expected: expected? })
 }
 
 fn stream_of(state: HashState) -> Stream {

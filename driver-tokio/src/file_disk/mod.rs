@@ -112,8 +112,8 @@ impl Disk for FileDisk {
                 return;
             }
         };
-        let Location { layout, parts_name, resume, .. } = location;
-        self.pool.files.register(torrent, Site { root, layout, parts_name, resume, read_only });
+        let Location { layout, hashes, parts_name, resume, .. } = location;
+        self.pool.files.register(torrent, Site { root, layout, hashes, parts_name, resume, read_only });
     }
 
     fn forget(&mut self, torrent: TorrentId) {

@@ -5,7 +5,7 @@
 
 use super::files::fault_at;
 use super::lock;
-use super::work::save_resume;
+use super::work::{known_or_fault, save_resume};
 use crate::disk::{Location, ReadRequest};
 use crate::resume_file;
 use crate::storage::{PART_FILE, Storage, StoredFile};
@@ -14,7 +14,7 @@ use sameseed_core::block::Block;
 use sameseed_core::event::{Hashed, Outcome};
 use sameseed_core::fault::{DiskFault, DiskFaultKind, LinkFault};
 use sameseed_core::hash::HashState;
-use sameseed_core::id::{FileIndex, PieceIndex, TorrentId};
+use sameseed_core::id::{Digest, FileIndex, PieceIndex, TorrentId};
 use sha_lanes::PageBuffer;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -71,8 +71,9 @@ impl Stored {
             }
             Operation::DropParts { .. } => Outcome::DropParts(self.remove(PART_FILE)),
             Operation::Absorb { piece, begin, blocks, hash, last, .. } => {
-                let hash = hash.map(|state| hash_blocks(state, &blocks, last));
-                let written = self.write(piece, begin, &blocks);
+                let hash =
+                    hash.map(|state| hash_blocks(state, &blocks, last, || self.location.hashes.digest_of(piece)));
+                let (hash, written) = known_or_fault(hash, self.write(piece, begin, &blocks));
                 Outcome::Absorb { blocks, hash, written }
             }
             Operation::Hash { piece, begin, len, hash, last, .. } => {
@@ -86,7 +87,10 @@ impl Stored {
                     |()| {
                         let mut scratch = vec![0; READ_BYTES.min(len) as usize];
                         let read = |begin, chunk: &mut [u8]| self.read_range(piece, begin, chunk);
-                        Outcome::Hash(hash_range(&mut scratch, hash, begin, len, last, read))
+                        let range = (begin, len, last);
+                        Outcome::Hash(hash_range(&mut scratch, hash, range, read, || {
+                            self.location.hashes.digest_of(piece)
+                        }))
                     },
                 )
             }
@@ -284,10 +288,9 @@ impl Stored {
 fn hash_range(
     scratch: &mut [u8],
     mut state: HashState,
-    mut begin: u32,
-    mut len: u32,
-    last: bool,
+    (mut begin, mut len, last): (u32, u32, bool),
     mut read: impl FnMut(u32, &mut [u8]) -> Result<(), DiskFault>,
+    expected: impl FnOnce() -> Result<Digest, DiskFault>,
 ) -> Result<Hashed, DiskFault> {
     loop {
         let step = len.min(READ_BYTES);
@@ -296,7 +299,7 @@ fn hash_range(
         begin = begin.saturating_add(step);
         len -= step;
         if last && len == 0 {
-            return Ok(Hashed::Finished(state.finish(chunk)));
+            return Ok(Hashed::Finished { digest: state.finish(chunk), expected: expected()? });
         }
         state.absorb(chunk);
         if len == 0 {
@@ -305,18 +308,21 @@ fn hash_range(
     }
 }
 
-fn hash_blocks(mut state: HashState, blocks: &[Block], last: bool) -> Hashed {
-    match blocks.split_last() {
-        Some((end, rest)) if last => {
-            rest.iter().for_each(|block| state.absorb(block));
-            Hashed::Finished(state.finish(end))
-        }
-        None if last => Hashed::Finished(state.finish(&[])),
-        _ => {
-            blocks.iter().for_each(|block| state.absorb(block));
-            Hashed::Running(state)
-        }
-    }
+fn hash_blocks(
+    mut state: HashState,
+    blocks: &[Block],
+    last: bool,
+    expected: impl FnOnce() -> Result<Digest, DiskFault>,
+) -> Result<Hashed, DiskFault> {
+    let (rest, end) = match blocks.split_last() {
+        Some((end, rest)) if last => (rest, &end[..]),
+        _ => (blocks, &[][..]),
+    };
+    rest.iter().for_each(|block| state.absorb(block));
+    Ok(match last {
+        true => Hashed::Finished { digest: state.finish(end), expected: expected()? },
+        false => Hashed::Running(state),
+    })
 }
 
 /// What a storage said of a file.

@@ -5,6 +5,7 @@ mod trouble;
 
 use super::*;
 use crate::disk::ReadFor;
+use crate::piece_hashes::PieceHashes;
 use sameseed_core::block::{Block, BlockPool};
 use sameseed_core::event::{Hashed, Outcome};
 use sameseed_core::fault::{DiskFault, DiskFaultKind};
@@ -43,8 +44,25 @@ fn bench_hashing(widest: HashBackend, dir: TempDir, root: &Path, files: &[(&str,
     let mut disk = FileDisk::with_hashing(2, widest).unwrap();
     let (parts_name, resume) = (String::from(".t.parts"), Some(dir.path().join("state/x.fastresume")));
     let (info_hash, home, layout) = (InfoHash::V1([7; 20]), Home::folder(root), Arc::new(layout));
-    disk.register(TORRENT, Location { info_hash, home, layout, parts_name, resume });
+    let hashes = hashes_of(&layout);
+    disk.register(TORRENT, Location { info_hash, home, layout, hashes, parts_name, resume });
     Bench { dir, disk }
+}
+
+/// What the pieces hash to when they hold the formula.
+fn hashes_of(layout: &Layout) -> PieceHashes {
+    let piece = |piece| {
+        let start = layout.start_of(piece) as usize;
+        let bytes: Vec<u8> = (start..start + layout.len_of(piece) as usize).map(byte).collect();
+        sha1(&bytes)
+    };
+    PieceHashes::from((0..layout.piece_count()).map(PieceIndex).map(piece).collect::<Vec<_>>())
+}
+
+/// What comes of hashing a piece that is as it must be.
+fn right(content: &[u8]) -> Hashed {
+    let digest = Digest::Sha1(sha1(content));
+    Hashed::Finished { digest, expected: digest }
 }
 
 fn byte(at: usize) -> u8 {
@@ -140,6 +158,37 @@ impl Bench {
 }
 
 #[tokio::test]
+async fn who_cannot_learn_what_a_piece_must_hash_to_has_lost_it() {
+    for home in [Home::folder("root"), Home::storage(crate::MemoryStorage::new(1 << 20))] {
+        let dir = tempfile::tempdir().unwrap();
+        let home = if let Home::Folder(name) = home { Home::folder(dir.path().join(name)) } else { home };
+        let layout = Layout::new(vec![(vec![String::from("a")], u64::from(PIECE_LEN) * 2, false)], PIECE_LEN).unwrap();
+        let Digest::Sha1(first) = hashes_of(&layout).digest_of(PieceIndex(0)).unwrap();
+        let location = Location {
+            info_hash: InfoHash::V1([7; 20]),
+            home,
+            layout: Arc::new(layout),
+            hashes: vec![first].into(),
+            parts_name: String::from(".t.parts"),
+            resume: None,
+        };
+        let mut disk = FileDisk::with_threads(2).unwrap();
+        disk.register(TORRENT, location);
+        let mut bench = Bench { dir, disk };
+        bench.prepare().await;
+        let content: Vec<u8> = (0..PIECE_LEN as usize).map(byte).collect();
+        let (_, hash, written) = bench.absorb(0, PIECE_LEN as usize).await;
+        assert_eq!((hash, written), (Some(right(&content)), Ok(())));
+        let (blocks, hash, written) = bench.absorb(1, PIECE_LEN as usize).await;
+        assert_eq!((blocks.len(), hash), (4, None));
+        assert!(written.unwrap_err().to_string().starts_with("the hashes of the pieces: "));
+        assert_eq!(bench.hash(0, PIECE_LEN).await, Ok(right(&content)));
+        let fault = bench.hash(1, PIECE_LEN).await.unwrap_err();
+        assert!(fault.to_string().starts_with("the hashes of the pieces: "), "{fault}");
+    }
+}
+
+#[tokio::test]
 async fn a_piece_over_three_files_is_written_hashed_and_read_back() {
     let mut bench =
         bench(&[("t/a", 1000, false), ("t/empty", 0, false), ("t/deep/b", 30_001, false), ("t/c", 90_000, false)]);
@@ -148,8 +197,8 @@ async fn a_piece_over_three_files_is_written_hashed_and_read_back() {
     let (home, hash, written) = bench.absorb(0, PIECE_LEN as usize).await;
     assert_eq!((home.len(), written), (4, Ok(())));
     let content: Vec<u8> = (0..PIECE_LEN as usize).map(byte).collect();
-    assert_eq!(hash, Some(Hashed::Finished(Digest::Sha1(sha1(&content)))));
-    assert_eq!(bench.hash(0, PIECE_LEN).await, Ok(Hashed::Finished(Digest::Sha1(sha1(&content)))));
+    assert_eq!(hash, Some(right(&content)));
+    assert_eq!(bench.hash(0, PIECE_LEN).await, Ok(right(&content)));
     assert_eq!(std::fs::read(bench.root().join("t/deep/b")).unwrap(), &content[1000..31_001]);
     assert_eq!(bench.read(0, 900, 40_000).await.unwrap(), &content[900..40_900]);
     assert!(matches!(bench.run(Operation::Sync { torrent: TORRENT }).await, Outcome::Sync(Ok(()))));
@@ -306,7 +355,7 @@ async fn a_piece_hashed_in_two_operations_gives_the_same_digest() {
     };
     let Outcome::Absorb { hash, written: Ok(()), .. } = bench.run(second).await else { panic!() };
     let content: Vec<u8> = (PIECE_LEN as usize..100_000).map(byte).collect();
-    assert_eq!(hash, Some(Hashed::Finished(Digest::Sha1(sha1(&content)))));
+    assert_eq!(hash, Some(right(&content)));
 }
 
 /// Ends all operations that were submitted, by their number.
@@ -336,7 +385,7 @@ async fn pieces_that_are_hashed_side_by_side_have_each_its_own_digest() {
         let len_of = |piece| if piece + 1 == PIECES { LAST_BYTES } else { PIECE_LEN };
         let content = |piece: u32| blocks((piece * PIECE_LEN) as usize, len_of(piece) as usize);
         let bytes = |blocks: &[Block]| blocks.iter().flat_map(|block| block.to_vec()).collect::<Vec<u8>>();
-        let digest = |piece| Hashed::Finished(Digest::Sha1(sha1(&bytes(&content(piece)))));
+        let digest = |piece| right(&bytes(&content(piece)));
         // Some are written unhashed, as when buffers are short.
         let hash_of = |piece| (piece % 5 != 3).then(HashState::default);
         for piece in 0..PIECES {
@@ -379,7 +428,9 @@ async fn pad_files_are_zeros_that_are_never_written() {
     assert!(!bench.root().join("t/.pad").exists());
     let mut content = vec![0; PIECE_LEN as usize];
     content.iter_mut().take(1000).enumerate().for_each(|(i, b)| *b = byte(i));
-    assert_eq!(bench.hash(0, PIECE_LEN).await, Ok(Hashed::Finished(Digest::Sha1(sha1(&content)))));
+    let zeros = Digest::Sha1(sha1(&content));
+    let hashed = bench.hash(0, PIECE_LEN).await;
+    assert!(matches!(hashed, Ok(Hashed::Finished { digest, .. }) if digest == zeros), "{hashed:?}");
     let Outcome::Stat(Ok(stats)) = bench.run(Operation::Stat { torrent: TORRENT }).await else { panic!() };
     assert!(stats[0].is_some() && stats[1].is_none() && stats[2].is_none());
 }

@@ -35,14 +35,16 @@ impl<'a> Worker<'a> {
 
     /// Writes blocks of several pieces. They are hashed side by side first, while they are in the cache.
     pub(super) fn absorb(&mut self, absorbs: Vec<Absorb>) -> Vec<(OpId, Outcome)> {
-        let hashes = self.hasher.absorb(&absorbs);
-        let write = |(absorb, hash): (Absorb, Option<Hashed>)| {
+        let expected = |absorb: &Absorb| self.files.place(absorb.torrent)?.site.hashes.digest_of(absorb.piece);
+        let hashes = self.hasher.absorb(&absorbs, expected);
+        let write = |(absorb, hash): (Absorb, Option<Result<Hashed, DiskFault>>)| {
             let Absorb { op, torrent, piece, begin, blocks, .. } = absorb;
             let written = self
                 .files
                 .writable_place(torrent)
                 .and_then(|place| write(self.files, &place, piece, begin, &blocks))
                 .inspect_err(|_| self.files.forget_handles(torrent));
+            let (hash, written) = known_or_fault(hash, written);
             (op, Outcome::Absorb { blocks, hash, written })
         };
         absorbs.into_iter().zip(hashes).map(write).collect()
@@ -58,10 +60,12 @@ impl<'a> Worker<'a> {
                 rely_upon(place, range);
             }
         }
-        let hashes = self.hasher.hash(&ranges, |which, begin, chunk| {
-            let place = places[which].as_ref().map_err(Clone::clone)?;
-            read(files, place, ranges[which].piece, begin, chunk)
-        });
+        let place = |which: usize| places[which].as_ref().map_err(Clone::clone);
+        let hashes = self.hasher.hash(
+            &ranges,
+            |which, begin, chunk| read(files, place(which)?, ranges[which].piece, begin, chunk),
+            |which| place(which)?.site.hashes.digest_of(ranges[which].piece),
+        );
         let end = |(range, hashed): (HashRange, Result<Hashed, DiskFault>)| {
             (range.op, Outcome::Hash(hashed.inspect_err(|_| files.forget_handles(range.torrent))))
         };
@@ -144,6 +148,17 @@ impl<'a> Worker<'a> {
         let result = handle.set_len(len).map_err(|error| place.fault(file, error));
         place.mark_written(file);
         result
+    }
+}
+
+/// Who cannot learn what a piece must hash to has not hashed it, and the fault is told as one of the write.
+pub(super) fn known_or_fault(
+    hash: Option<Result<Hashed, DiskFault>>,
+    written: Result<(), DiskFault>,
+) -> (Option<Hashed>, Result<(), DiskFault>) {
+    match hash.transpose() {
+        Ok(hash) => (hash, written),
+        Err(fault) => (None, written.and(Err(fault))),
     }
 }
 

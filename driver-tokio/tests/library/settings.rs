@@ -3,8 +3,9 @@
 use super::bench::*;
 use driver_tokio::core::action::Notice;
 use driver_tokio::core::config::{Goal, RateLimits, SeedingGoals};
+use driver_tokio::core::id::PieceIndex;
 use driver_tokio::core::view::TorrentState;
-use driver_tokio::{AddTorrentOptions, Event, MemoryStorage, Session};
+use driver_tokio::{AddTorrentOptions, Event, HashStore, MemoryStorage, Session};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -178,6 +179,27 @@ async fn resume_data_that_is_given_is_believed_and_not_when_everything_is_to_be_
     let file = std::fs::read_dir(state.path()).unwrap().next().unwrap().unwrap().path();
     let resume = Some(std::fs::read(file).unwrap());
     assert_eq!(hashed(session().await, AddTorrentOptions { resume, ..options() }).await, 0, "from elsewhere");
+}
+
+#[tokio::test]
+async fn the_hashes_of_a_large_torrent_are_no_longer_in_memory_and_judge_each_piece_all_the_same() {
+    let sample = Sample::new("many pieces", &[("a", 100 * u64::from(PIECE_LEN))]);
+    let dir = tempfile::tempdir().unwrap();
+    sample.write(dir.path());
+    let file = dir.path().join("many pieces/a");
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[70 * PIECE_LEN as usize] ^= 1;
+    std::fs::write(&file, &bytes).unwrap();
+    for store in [HashStore::in_memory(), HashStore::in_first_of([dir.path().join("hashes")])] {
+        let session = builder().hash_store(store).start().await.unwrap();
+        let torrent = session.add(AddTorrentOptions::new(sample.metainfo.clone(), dir.path())).await.unwrap();
+        until(async || torrent.view().await.unwrap().hashed == 100).await;
+        let have = torrent.pieces().await.unwrap();
+        let lacking: Vec<PieceIndex> = sample.pieces().filter(|piece| !have.get(*piece)).collect();
+        assert_eq!(lacking, [PieceIndex(70)]);
+        session.shutdown().await;
+    }
+    assert_eq!(std::fs::read_dir(dir.path().join("hashes")).unwrap().count(), 0, "it has no name");
 }
 
 #[tokio::test]

@@ -65,7 +65,9 @@ impl Content {
             |offset: u32| states.get((offset / BLOCK_LEN) as usize).filter(|_| offset.is_multiple_of(BLOCK_LEN));
         let end = begin + len;
         match state_at(begin)? == &hash {
-            true if last && end == self.layout.len_of(piece) => Some(Hashed::Finished(*digest)),
+            true if last && end == self.layout.len_of(piece) => {
+                Some(Hashed::Finished { digest: *digest, expected: *digest })
+            }
             true if !last => state_at(end).copied().map(Hashed::Running),
             _ => None,
         }
@@ -78,7 +80,8 @@ impl Content {
             return known;
         }
         if last {
-            return Hashed::Finished(hash.finish(data));
+            let (_, expected) = self.states[piece.0 as usize];
+            return Hashed::Finished { digest: hash.finish(data), expected };
         }
         hash.absorb(data);
         Hashed::Running(hash)

@@ -5,7 +5,7 @@
 
 use super::account::{Account, Counted};
 use crate::content;
-use driver_tokio::{Disk, DiskDone, Location, PageBuffer, ReadRequest};
+use driver_tokio::{Disk, DiskDone, Location, PageBuffer, PieceHashes, ReadRequest};
 use sameseed_core::action::{FileStat, Operation};
 use sameseed_core::event::{Hashed, Outcome};
 use sameseed_core::fault::{DiskFault, DiskFaultKind};
@@ -67,6 +67,8 @@ struct Stored {
     lens: Vec<Option<u64>>,
     /// When each was changed last: the number of that change.
     mtimes: Vec<i64>,
+    /// What the pieces must hash to, once a client has said so.
+    hashes: Option<PieceHashes>,
     resume: Option<Vec<u8>>,
     /// What stood where something was written since the last sync, oldest first.
     unsynced: Vec<(usize, Vec<u8>)>,
@@ -85,6 +87,7 @@ impl Platter {
             layout: layout.clone(),
             bytes,
             mtimes: lens.iter().map(|_| 0).collect(),
+            hashes: None,
             resume: None,
             lens,
             unsynced: Vec::new(),
@@ -174,10 +177,11 @@ impl Stored {
             Operation::Absorb { piece, begin, blocks, hash, last, .. } => {
                 let data: Vec<u8> = blocks.iter().flat_map(|block| block.iter().copied()).collect();
                 self.write(piece, begin, &data);
-                Outcome::Absorb { blocks, hash: hash.map(|state| hashed(state, &data, last)), written: Ok(()) }
+                let hash = hash.map(|state| self.hashed(piece, state, &data, last));
+                Outcome::Absorb { blocks, hash, written: Ok(()) }
             }
             Operation::Hash { piece, begin, len, hash, last, .. } => {
-                Outcome::Hash(self.read(piece, begin, len).map(|data| hashed(hash, data, last)))
+                Outcome::Hash(self.read(piece, begin, len).map(|data| self.hashed(piece, hash, data, last)))
             }
             // These clients want everything: nothing was put aside.
             Operation::Unpart { .. } => Outcome::Unpart(Ok(())),
@@ -220,7 +224,8 @@ impl Stored {
                 if kept > 0 {
                     self.write(piece, begin, &data[..kept]);
                 }
-                Outcome::Absorb { blocks, hash: hash.map(|state| hashed(state, &data, last)), written: Err(fault) }
+                let hash = hash.map(|state| self.hashed(piece, state, &data, last));
+                Outcome::Absorb { blocks, hash, written: Err(fault) }
             }
             Operation::Hash { .. } => Outcome::Hash(Err(fault)),
             Operation::Unpart { .. } => Outcome::Unpart(Err(fault)),
@@ -234,14 +239,16 @@ impl Stored {
             Operation::Resolve { .. } | Operation::Fetch(_) => unreachable!("the driver keeps these to itself"),
         }
     }
-}
 
-fn hashed(mut state: HashState, data: &[u8], last: bool) -> Hashed {
-    if last {
-        return Hashed::Finished(state.finish(data));
+    fn hashed(&self, piece: PieceIndex, mut state: HashState, data: &[u8], last: bool) -> Hashed {
+        if last {
+            let hashes = self.hashes.as_ref().expect("a torrent is registered first");
+            let expected = hashes.digest_of(piece).expect("each piece has a hash");
+            return Hashed::Finished { digest: state.finish(data), expected };
+        }
+        state.absorb(data);
+        Hashed::Running(state)
     }
-    state.absorb(data);
-    Hashed::Running(state)
 }
 
 #[derive(Debug)]
@@ -310,7 +317,9 @@ impl SimDisk {
 }
 
 impl Disk for SimDisk {
-    fn register(&mut self, _: TorrentId, _: Location) {}
+    fn register(&mut self, _: TorrentId, location: Location) {
+        self.platter.0.borrow_mut().hashes = Some(location.hashes);
+    }
 
     fn forget(&mut self, _: TorrentId) {}
 

@@ -9,7 +9,7 @@ use crate::engine::Engine;
 use crate::event::{AddTorrent, Command, Event, FetchReply, Hashed, Outcome};
 use crate::fault::{DiskFault, DiskFaultKind, LinkFault};
 use crate::hash::{HashState, sha1};
-use crate::id::{BLOCK_LEN, ConnId, FileIndex, InfoHash, OpId, PeerId, PieceIndex, TorrentId};
+use crate::id::{BLOCK_LEN, ConnId, Digest, FileIndex, InfoHash, OpId, PeerId, PieceIndex, TorrentId};
 use crate::layout::Layout;
 use crate::metainfo::Metainfo;
 use crate::peer::LT_DONTHAVE_ID;
@@ -488,12 +488,17 @@ impl World {
                     let in_parts = self.placed.get(&piece.0).cloned().unwrap_or_default();
                     self.touch(piece, begin, data.len() as u32, &in_parts);
                 }
-                Outcome::Absorb { blocks, hash: hash.map(|hash| hashed(hash, &data, last)), written }
+                Outcome::Absorb {
+                    blocks,
+                    hash: hash.map(|hash| hashed(hash, &data, last, self.meta.digest_of(piece))),
+                    written,
+                }
             }
             Operation::Hash { .. } if self.disk_unreadable => Outcome::Hash(Err(fault())),
             Operation::Hash { piece, begin, len, hash, last, .. } => {
                 let at = start(&self.meta, piece, begin);
-                Outcome::Hash(Ok(hashed(hash, &self.disk[at..at + len as usize], last)))
+                let expected = self.meta.digest_of(piece);
+                Outcome::Hash(Ok(hashed(hash, &self.disk[at..at + len as usize], last, expected)))
             }
             Operation::Resolve { .. } => Outcome::Resolve(Err(LinkFault::NameNotFound)),
             Operation::Fetch(_) => Outcome::Fetch(Err(LinkFault::TimedOut)),
@@ -693,9 +698,9 @@ fn of_files(files: &[(u32, Priority)]) -> Vec<(FileIndex, Priority)> {
     files.iter().map(|(file, priority)| (FileIndex(*file), *priority)).collect()
 }
 
-fn hashed(mut state: HashState, data: &[u8], last: bool) -> Hashed {
+fn hashed(mut state: HashState, data: &[u8], last: bool, expected: Digest) -> Hashed {
     if last {
-        return Hashed::Finished(state.finish(data));
+        return Hashed::Finished { digest: state.finish(data), expected };
     }
     state.absorb(data);
     Hashed::Running(state)

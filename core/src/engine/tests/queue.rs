@@ -123,7 +123,7 @@ impl Crowd {
                 let file = self.whole.contains(&torrent).then_some(FileStat { len: LEN, mtime_unix_ns: 1 });
                 Outcome::Stat(Ok(vec![file, None]))
             }
-            Operation::Hash { .. } => Outcome::Hash(Ok(Hashed::Finished(DIGEST))),
+            Operation::Hash { .. } => Outcome::Hash(Ok(Hashed::Finished { digest: DIGEST, expected: DIGEST })),
             Operation::Prepare { .. } => Outcome::Prepare(Ok(())),
             Operation::Sync { .. } => Outcome::Sync(Ok(())),
             Operation::SaveResume { .. } => Outcome::SaveResume(Ok(())),

@@ -109,7 +109,8 @@ async fn a_panic_on_a_thread_of_the_disk_is_passed_on() {
     let mut disk = FileDisk::with_threads(2).unwrap();
     let layout = Arc::new(Layout::new(vec![(vec![String::from("a")], 10, false)], PIECE_LEN).unwrap());
     let (info_hash, parts_name) = (InfoHash::V1([7; 20]), String::from(".a.parts"));
-    disk.register(TORRENT, Location { info_hash, home: Home::storage(Panics), layout, parts_name, resume: None });
+    let (home, hashes) = (Home::storage(Panics), hashes_of(&layout));
+    disk.register(TORRENT, Location { info_hash, home, layout, hashes, parts_name, resume: None });
     disk.submit(OpId(1), Operation::Stat { torrent: TORRENT });
     ends(&mut disk, 1).await;
 }
