@@ -65,6 +65,8 @@ pub struct Engine {
     by_hash: BTreeMap<InfoHash, TorrentId>,
     /// Torrents that are being removed.
     leaving: BTreeSet<TorrentId>,
+    /// Who had the last turn among torrents that wait for buffers.
+    fed_last: TorrentId,
     incoming: Incoming,
     timers: Timers<TimerKind>,
     stopping: bool,
@@ -83,6 +85,7 @@ impl Engine {
             torrents: BTreeMap::new(),
             by_hash: BTreeMap::new(),
             leaving: BTreeSet::new(),
+            fed_last: TorrentId(0),
             incoming: Incoming::default(),
             timers: Timers::default(),
             stopping: false,
@@ -317,12 +320,15 @@ impl Engine {
     /// Torrents that could not ask for want of a buffer ask as soon as one is free. When none is left and none will come home by
     /// itself, blocks that wait for their neighbours go to the disk as they are.
     fn feed_the_starved(&mut self, now: Instant) {
-        let mut next = self.shared.starved.first().copied();
-        while let Some(id) = next.filter(|_| self.shared.pool.free() > 0) {
+        // Once around, from behind who was fed last, so that none takes them all.
+        for _ in 0..self.shared.starved.len() {
+            let starved = &self.shared.starved;
+            let behind = starved.range((Bound::Excluded(self.fed_last), Bound::Unbounded)).next();
+            let Some(id) = behind.or(starved.first()).copied().filter(|_| self.shared.pool.free() > 0) else { break };
+            self.fed_last = id;
             if let Some(torrent) = self.torrents.get_mut(&id) {
                 torrent.fill_all_requests(now, &mut self.shared);
             }
-            next = self.shared.starved.range((Bound::Excluded(id), Bound::Unbounded)).next().copied();
         }
         let (is_empty, holds_blocks) = (self.shared.pool.free() == 0, self.shared.pool.out() > 0);
         if !self.shared.starved.is_empty() && is_empty && holds_blocks && !self.shared.is_absorbing() {

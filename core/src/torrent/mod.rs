@@ -91,6 +91,8 @@ pub(crate) struct Torrent {
     trouble: Option<(DiskFault, Instant)>,
     /// Peers that may be asked for blocks.
     sources: usize,
+    /// Who was asked for a block when no buffer was left.
+    asked_last: ConnId,
     /// Something was fetched in this session.
     downloaded_any: bool,
     /// The application knows that everything wanted is there.
@@ -172,6 +174,7 @@ impl Torrent {
             metainfo,
             trouble: None,
             sources: 0,
+            asked_last: ConnId::accepted(0),
             downloaded_any: false,
             finish_told: false,
             complete_announced: false,

@@ -16,6 +16,7 @@ use crate::view::TorrentState;
 use crate::wire::{BlockRequest, Message};
 use alloc::vec::Vec;
 use core::cmp::Reverse;
+use core::ops::Bound::{self, Excluded, Included, Unbounded};
 
 /// A block is asked of so many peers at most, in the end game: one who is slow and one who is not.
 pub(super) const END_GAME_COPIES: u8 = 2;
@@ -38,21 +39,30 @@ impl Torrent {
         }
         shared.starved.remove(&self.id);
         self.open_failed_pieces(now);
-        // Of hundreds of peers most have as much under way as they may.
         let share = self.share_of_pool(shared);
-        let has_room =
-            |peer: &&Peer| may_ask(peer) && (peer.requested().len() as u32) < peer.pipeline.window().min(share);
         // Who keeps us waiting comes last: else a block that was just taken back would go there again.
-        let hungry = self.peers.values().filter(has_room);
-        let mut conns: Vec<(bool, ConnId)> = hungry.map(|peer| (peer.pipeline.is_snubbed(), peer.conn)).collect();
-        conns.sort_unstable();
-        for (_, conn) in conns {
-            self.fill_requests(now, shared, conn);
-            // No buffer is left, and of hundreds of peers each would find that out anew.
-            if shared.starved.contains(&self.id) {
-                break;
+        for late in [false, true] {
+            // Once around, from behind who took the last buffer: of hundreds of peers each has its turn, and few are looked at for one buffer.
+            let last = self.asked_last;
+            for (mut from, to) in [(Excluded(last), Unbounded), (Unbounded, Included(last))] {
+                while let Some(conn) = self.next_hungry((from, to), late, share) {
+                    self.fill_requests(now, shared, conn);
+                    if shared.starved.contains(&self.id) {
+                        self.asked_last = conn;
+                        return;
+                    }
+                    from = Excluded(conn);
+                }
             }
         }
+    }
+
+    /// The first of these peers that may be asked for more. `late`: of those that keep us waiting, else of the others.
+    fn next_hungry(&self, conns: (Bound<ConnId>, Bound<ConnId>), late: bool, share: u32) -> Option<ConnId> {
+        let has_room = |peer: &Peer| (peer.requested().len() as u32) < peer.pipeline.window().min(share);
+        let mut peers = self.peers.range(conns);
+        let found = peers.find(|(_, peer)| may_ask(peer) && has_room(peer) && peer.pipeline.is_snubbed() == late);
+        found.map(|(conn, _)| *conn)
     }
 
     /// Something changed in who may be asked.

@@ -1,15 +1,17 @@
 //! What is asked for, of whom, and what becomes of the blocks.
 
 use super::config;
-use super::harness::{Said, World};
+use super::harness::{Said, TORRENT, World};
 use crate::action::CloseReason;
 use crate::config::Config;
-use crate::event::Event;
+use crate::event::{Command, Event};
 use crate::fault::{DiskFault, DiskFaultKind, PeerFault};
-use crate::id::{BLOCK_LEN, ConnId, PieceIndex};
+use crate::id::{BLOCK_LEN, ConnId, InfoHash, PieceIndex, TorrentId};
 use crate::time::Duration;
 use crate::view::TorrentState;
 use crate::wire::{BlockRequest, Message};
+use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -213,7 +215,7 @@ fn blocks_that_nobody_asked_for_are_dropped_and_counted_and_many_end_the_connect
         assert_eq!(world.pool(), (0, 0), "nothing is stored");
         assert_eq!(world.torrent().wasted_bytes, n * u64::from(BLOCK_LEN));
     }
-    let view = &world.engine.peers(super::harness::TORRENT)[0];
+    let view = &world.engine.peers(TORRENT)[0];
     assert_eq!(view.down_rate, 0);
     world.send_bytes(peer, &bytes);
     assert_eq!(world.closed.get(&peer), Some(&CloseReason::Fault(PeerFault::UnrequestedBlocks)));
@@ -306,6 +308,46 @@ fn a_block_taken_back_from_silent_peers_goes_to_one_who_is_not() {
     assert!(silent.iter().all(|conn| world.asked(*conn).is_empty()), "nothing more for those who kept us waiting");
     world.serve(honest, 1);
     assert!(complete(&world));
+    world.audit();
+}
+
+#[test]
+fn of_many_who_wait_for_a_buffer_each_has_a_turn() {
+    let mut world = World::new(40, BLOCK_LEN, false, Config { pool_blocks: 8, ..config() });
+    let peers: Vec<ConnId> = (1..=6).map(|host| world.seed(host, true)).collect();
+    peers.iter().for_each(|peer| world.say(*peer, &Message::Unchoke));
+    let mut asked = BTreeSet::new();
+    for _ in 0..20 {
+        asked.extend(peers.iter().filter(|peer| !world.asked(**peer).is_empty()).copied());
+        let giver = peers.iter().find(|peer| !world.asked(**peer).is_empty()).copied().unwrap();
+        world.serve(giver, 1);
+    }
+    assert_eq!(asked.len(), peers.len(), "the first ones do not take every buffer");
+    world.audit();
+}
+
+#[test]
+fn of_torrents_that_wait_for_a_buffer_each_has_a_turn() {
+    let mut world = World::new(40, BLOCK_LEN, false, Config { pool_blocks: 2, ..config() });
+    let with_pieces = |world: &mut World, host: u8, has: fn(u32) -> bool| {
+        let conn = world.accept(host);
+        world.shake(conn, host, true);
+        world.say_bits(conn, has);
+        conn
+    };
+    let first = with_pieces(&mut world, 1, |piece| piece < 20);
+    world.meta.info_hash = InfoHash::V1([0x77; 20]);
+    world.handle(Event::Command(Command::Add(Box::new(world.as_new(TorrentId(TORRENT.0 + 1))))));
+    let second = with_pieces(&mut world, 2, |piece| piece >= 20);
+    [first, second].iter().for_each(|peer| world.say(*peer, &Message::Unchoke));
+    let mut turns = [0, 0];
+    for _ in 0..20 {
+        let waiting = [first, second].map(|peer| !world.asked(peer).is_empty());
+        let giver = usize::from(!waiting[0]);
+        turns[giver] += 1;
+        world.serve([first, second][giver], 1);
+    }
+    assert!(turns[1] >= 8, "{turns:?}: the first torrent does not take every buffer");
     world.audit();
 }
 

@@ -547,7 +547,7 @@ impl World {
 
     /// The peer sends its handshake.
     pub(super) fn shake(&mut self, conn: ConnId, id: u8, fast: bool) {
-        let mut handshake = Handshake::new(INFO_HASH, PeerId([id; 20]));
+        let mut handshake = Handshake::new(*self.meta.info_hash.wire_bytes(), PeerId([id; 20]));
         if !fast {
             handshake.reserved = [0; 8];
         }
