@@ -23,11 +23,19 @@ pub fn make(path: &Path) -> io::Result<()> {
             false => Err(Errno::NOTDIR.into()),
         },
         Err(error) => Err(error),
-        Ok(()) => match File::open(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })?.sync_all() {
-            // A file system that cannot sync folders has no better to offer.
-            Err(error) if Errno::from_io_error(&error) == Some(Errno::INVAL) => Ok(()),
-            result => result,
-        },
+        Ok(()) => sync(parent),
+    }
+}
+
+/// Brings the names in a folder to stable storage; the empty path is the current folder.
+///
+/// # Errors
+/// The system's.
+pub fn sync(path: &Path) -> io::Result<()> {
+    match File::open(if path.as_os_str().is_empty() { Path::new(".") } else { path })?.sync_all() {
+        // A file system that cannot sync folders has no better to offer.
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::INVAL) => Ok(()),
+        result => result,
     }
 }
 

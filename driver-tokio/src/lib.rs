@@ -108,7 +108,7 @@ pub use events::{Event, Events, Notices};
 pub use explain::{Explained, ExplainedPeer};
 pub use file_disk::FileDisk;
 pub use filter::PeerFilter;
-pub use folder::make as make_folder;
+pub use folder::{make as make_folder, sync as sync_folder};
 pub use gauge::TaskGauge;
 pub use net::{Listener, Net, Stream, Udp};
 pub use piece_hashes::{HashStore, PieceHashes};

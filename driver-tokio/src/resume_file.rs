@@ -63,7 +63,7 @@ pub(crate) fn save(path: &Path, bytes: &[u8]) -> io::Result<()> {
         return Err(error);
     }
     // The new name is safe when its folder is.
-    File::open(folder)?.sync_all()
+    crate::folder::sync(folder)
 }
 
 /// Removes a torrent's resume data, where there is any.

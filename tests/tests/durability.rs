@@ -155,10 +155,9 @@ fn download(stage: &Stage) -> Outcome {
         let written = calls.0.iter().rfind(is_write).ok_or("never written")?;
         calls.check_synced(&format!("get/{path}"), written.ends, complete)?;
     }
-    let root = stage.path("").canonicalize()?;
-    let root = root.file_name().and_then(|name| name.to_str()).ok_or("no name")?;
+    let root = root_of(stage)?;
     let entries = [
-        (root, "new"),
+        (root.as_str(), "new"),
         ("new", "new/get"),
         ("get", "safe"),
         ("get/safe", "a"),
@@ -174,8 +173,15 @@ fn download(stage: &Stage) -> Outcome {
     calls.check_synced("new/state", renamed, usize::MAX)
 }
 
+/// What the folder of a stage is called.
+fn root_of(stage: &Stage) -> Outcome<String> {
+    let root = stage.path("").canonicalize()?;
+    Ok(root.file_name().and_then(|name| name.to_str()).ok_or("no name")?.into())
+}
+
 fn create(stage: &Stage) -> Outcome {
     std::fs::write(stage.path("content"), noise(1, 100_000))?;
     let calls = Calls::of(stage, &["create", "content", "-o", "t.torrent"])?;
-    calls.check_renamed("\"t.torrent\")").map(drop)
+    let renamed = calls.check_renamed("\"t.torrent\")")?;
+    calls.check_synced(&root_of(stage)?, renamed, usize::MAX)
 }

@@ -1,7 +1,7 @@
 //! Torrent files on disk: read with a limit, written whole or not at all.
 
 use super::exit::{Exit, Failure, system_words};
-use driver_tokio::{HashStore, PieceHashes};
+use driver_tokio::{HashStore, PieceHashes, sync_folder};
 use sameseed_core::metainfo::{MAX_TORRENT_BYTES, Metainfo, NameRules};
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -72,7 +72,9 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 pub(crate) fn save(path: &Path, bytes: &[u8], replace: bool) -> Result<(), Failure> {
     refuse_existing(path, replace)?;
     let beside = beside(path);
-    let written = write_new(&beside, bytes).and_then(|()| fs::rename(&beside, path));
+    let written = write_new(&beside, bytes)
+        .and_then(|()| fs::rename(&beside, path))
+        .and_then(|()| sync_folder(path.parent().unwrap_or(Path::new(""))));
     written.map_err(|error| {
         // What cannot be written can perhaps not be removed either; the first error is the one that matters.
         let _ = fs::remove_file(&beside);
