@@ -6,7 +6,7 @@ use super::{explain, tracker};
 use clap::builder::BoolValueParser;
 use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint};
 use driver_tokio::HashBackend;
-use sameseed_core::config::{ActiveLimits, RateLimits, SeedingGoals};
+use sameseed_core::config::{ActiveLimits, Config, RateLimits, SeedingGoals};
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -137,6 +137,9 @@ pub(crate) struct RunArgs {
     /// Download so many torrents at a time, in the order in which they are named [default: all]
     #[arg(short = 'j', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_concurrent_downloads: Option<u32>,
+    /// Connections of each torrent [default: 100, and 400 of all together]
+    #[arg(long, alias = "bt-max-peers", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_peers: Option<u32>,
     /// TCP port for other peers, or a range to choose from; 0 is any free one [default: 6881-6889, else any]
     #[arg(long, value_name = "PORT[-PORT]")]
     pub(crate) listen_port: Option<PortRange>,
@@ -378,6 +381,14 @@ impl RunArgs {
         ActiveLimits { downloads: self.max_concurrent_downloads, seeds: None }
     }
 
+    /// How many connections there may be: where one torrent may have more than all had together, all may have as many.
+    pub(crate) fn bound_connections(&self, config: &mut Config) {
+        if let Some(peers) = self.max_peers {
+            config.max_connections_per_torrent = peers as usize;
+            config.max_connections = config.max_connections.max(peers as usize);
+        }
+    }
+
     /// Limits of all torrents together.
     pub(crate) fn overall_limits(&self) -> RateLimits {
         RateLimits { down: self.max_overall_download_limit, up: self.max_overall_upload_limit }
@@ -410,6 +421,18 @@ mod tests {
         assert_eq!(run.listen_port, Some(PortRange { first: 7000, last: 7000 }));
         assert_eq!(run.peers.len(), 2);
         assert!(run.seed && run.json && !run.sequential && run.select_file.is_none());
+    }
+
+    #[test]
+    fn one_torrent_may_have_as_many_connections_as_was_said_and_all_together_no_fewer() {
+        let bounds = |args: &str| {
+            let mut config = Config::default();
+            parse(args).unwrap().run.bound_connections(&mut config);
+            (config.max_connections_per_torrent, config.max_connections)
+        };
+        assert_eq!(bounds("x.torrent"), (100, 400));
+        assert_eq!(bounds("x.torrent --max-peers 7"), (7, 400));
+        assert_eq!(bounds("x.torrent --bt-max-peers 1500"), (1500, 1500));
     }
 
     #[test]
@@ -466,6 +489,7 @@ mod tests {
             "x.torrent --seed-ratio -1",
             "x.torrent --seed-time soon",
             "x.torrent --max-concurrent-downloads 0",
+            "x.torrent --max-peers 0",
             "x.torrent --peer 127.0.0.1:0",
             "x.torrent --listen-port 70000",
             "x.torrent --listen-port 9-8",

@@ -198,6 +198,7 @@ mod tests {
             "max-overall-download-limit" | "max-overall-upload-limit" => ("1_000_000", "-1"),
             "seed-ratio" | "seed-time" => ("1.5", "-1.5"),
             "max-concurrent-downloads" => ("3", "0"),
+            "max-peers" => ("55", "0"),
             "log-level" => ("\"info\"", "\"loud\""),
             _ => panic!(
                 "--{key} is new: give it a sample here, or a place among those that are for the command line only"

@@ -14,6 +14,7 @@ mod hook;
 mod info;
 mod json;
 mod log;
+mod open_files;
 mod output;
 mod patience;
 mod progress;

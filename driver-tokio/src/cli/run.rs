@@ -9,7 +9,7 @@ use super::hook::Hooks;
 use super::teller::Teller;
 use super::torrent_file::{self, Loaded};
 use super::values::PortRange;
-use super::{selection, signals};
+use super::{open_files, selection, signals};
 use driver_tokio::{AddTorrentOptions, FileDisk, HashStore, Session, SessionConfig, StartError, TokioNet, make_folder};
 use sameseed_core::id::FileIndex;
 use sameseed_core::metainfo::Metainfo;
@@ -99,6 +99,8 @@ pub(super) async fn start(args: &RunArgs, store: HashStore) -> Result<Session, F
         config.engine.limits = args.overall_limits();
         config.engine.active = args.active_limits();
         config.engine.goals = args.goals();
+        args.bound_connections(&mut config.engine);
+        config.engine.max_connections = open_files::for_connections(config.engine.max_connections);
         let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
         let disk = FileDisk::with_hashing(threads, args.hash_with.into())
             .map_err(|error| Failure::new(Exit::Other, format!("cannot start threads: {}", system_words(&error))))?;
