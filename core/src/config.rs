@@ -25,8 +25,9 @@ pub struct Config {
     pub max_connections_per_torrent: usize,
     /// Dials under way at a time: home routers drop more, and a list of dead peers must not look like a scan.
     pub max_half_open: usize,
-    /// Trackers that all torrents together ask at a time: thousands of torrents begin at once, and each question takes a socket. A torrent more may begin
-    /// as long as there are fewer.
+    /// Questions to trackers that all torrents together have under way: thousands of torrents begin at once, and each takes a socket (of UDP only while a name is
+    /// looked up: all share one). As long as there are fewer, one more torrent may begin, or ask a second tracker beside one that hangs. What a torrent that is being served says
+    /// in between, `completed` and scrapes, is counted and does not wait.
     pub max_announces: usize,
     /// A dial without an answer is given up after this long, so that dead candidates make room.
     pub dial_timeout: Duration,

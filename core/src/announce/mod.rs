@@ -357,6 +357,10 @@ impl Announcer {
                 self.next_round = self.earliest_retry();
                 continue;
             }
+            if waited_for && self.now >= self.hedge_at && !self.has_room {
+                // Trackers that hang leave others their turn.
+                self.hedge_at = self.now + ROOM_PAUSE;
+            }
             if (waited_for && self.now < self.hedge_at) || !self.make_room() {
                 return;
             }

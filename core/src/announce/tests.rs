@@ -590,6 +590,18 @@ fn while_too_many_others_ask_a_round_waits_and_goodbyes_wait_as_long_as_they_may
 }
 
 #[test]
+fn while_too_many_others_ask_no_second_tracker_is_asked_beside_one_that_hangs() {
+    let mut world = World::new(&[&["http://1.0.0.1/announce"], &["http://1.0.0.2/announce"]]);
+    world.tell(AnnounceEvent::Start);
+    world.has_room = false;
+    world.run_to(20);
+    assert_eq!(world.logged("fetch"), 1);
+    world.has_room = true;
+    world.run_to(23);
+    assert_eq!(world.logged("fetch"), 2);
+}
+
+#[test]
 fn who_leaves_at_once_after_completing_says_both() {
     let mut world = World::started(&[&["http://1.0.0.1/announce"]]);
     world.answer("1.0.0.1");

@@ -91,7 +91,7 @@ pub(crate) struct Torrent {
     trouble: Option<(DiskFault, Instant)>,
     /// Peers that may be asked for blocks.
     sources: usize,
-    /// Who was asked for a block when no buffer was left.
+    /// Who took the last buffer when none was left.
     asked_last: ConnId,
     /// Something was fetched in this session.
     downloaded_any: bool,

@@ -34,21 +34,27 @@ const RANDOM_PIECES: u32 = 4;
 impl Torrent {
     /// Asks every peer for as much as it may be asked for.
     pub(crate) fn fill_all_requests(&mut self, now: Instant, shared: &mut Shared) {
+        shared.starved.remove(&self.id);
         if self.state != TorrentState::Downloading || self.pieces.is_finished() {
             return;
         }
-        shared.starved.remove(&self.id);
         self.open_failed_pieces(now);
         let share = self.share_of_pool(shared);
         // Who keeps us waiting comes last: else a block that was just taken back would go there again.
         for late in [false, true] {
             // Once around, from behind who took the last buffer: of hundreds of peers each has its turn, and few are looked at for one buffer.
             let last = self.asked_last;
+            let mut served = last;
             for (mut from, to) in [(Excluded(last), Unbounded), (Unbounded, Included(last))] {
                 while let Some(conn) = self.next_hungry((from, to), late, share) {
+                    let asked = |torrent: &Torrent| torrent.peers.get(&conn).map_or(0, |peer| peer.requested().len());
+                    let before = asked(self);
                     self.fill_requests(now, shared, conn);
+                    if asked(self) > before {
+                        served = conn;
+                    }
                     if shared.starved.contains(&self.id) {
-                        self.asked_last = conn;
+                        self.asked_last = served;
                         return;
                     }
                     from = Excluded(conn);
