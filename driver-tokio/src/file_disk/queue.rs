@@ -2,7 +2,7 @@
 //!
 //! Jobs are begun in the order in which they came, but for those that hash: of these a thread takes several pieces at a time, because side by side they take less time than one after the
 //! other. What a download brings waits a moment for company, and of it one thread takes all that waits; the others leave what comes meanwhile to it, until it is as much as is
-//! hashed at a time.
+//! hashed at a time, or has waited long enough. While it waits other jobs go before it, and never longer.
 
 use super::lock;
 use super::stored::Stored;
@@ -14,12 +14,14 @@ use sameseed_core::hash::HashState;
 use sameseed_core::id::{OpId, PieceIndex, TorrentId};
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Runs that are worth while to be hashed together: more lanes gain less, and one peer is asked for no more pieces side by side.
 const COMPANY: usize = 8;
 /// How long the first run waits for them: of a fast download as many come in that time, and of a slow one nobody notices.
 const LINGER: Duration = Duration::from_millis(3);
+/// How long runs are left to the thread that absorbs: longer than it takes, unless its disk is slow; then another one takes them, which may be for another disk.
+const PATIENCE: Duration = Duration::from_millis(20);
 
 /// Blocks to be hashed and written.
 #[derive(Debug)]
@@ -75,6 +77,7 @@ pub(super) struct Queue {
     /// How many pieces are hashed at a time.
     width: usize,
     linger: Duration,
+    patience: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -84,11 +87,11 @@ struct Waiting {
     idle: usize,
     /// Threads that absorb.
     absorbing: usize,
-    /// Jobs that are to be absorbed.
+    /// Jobs that are to be absorbed, and since when the first of them waits.
     absorbs: usize,
-    /// A thread waits for company for them; and has done so, or was called away.
-    is_lingering: bool,
-    has_lingered: bool,
+    since: Option<Instant>,
+    /// Of the threads that have nothing to do, those that will look when that has been long enough.
+    watchers: usize,
     closing: bool,
 }
 
@@ -109,12 +112,15 @@ impl Job {
 impl Queue {
     /// For threads that hash so many pieces at a time.
     pub(super) fn new(width: usize) -> Self {
-        Queue { waiting: Mutex::default(), work: Condvar::new(), width, linger: LINGER }
+        Queue { waiting: Mutex::default(), work: Condvar::new(), width, linger: LINGER, patience: PATIENCE }
     }
 
     pub(super) fn push(&self, job: Job) {
         let mut waiting = lock(&self.waiting);
-        waiting.absorbs += usize::from(matches!(job, Job::Absorb(_)));
+        if matches!(job, Job::Absorb(_)) {
+            waiting.absorbs += 1;
+            waiting.since.get_or_insert_with(now);
+        }
         waiting.jobs.push_back(job);
         self.wake_one(&waiting);
     }
@@ -125,25 +131,28 @@ impl Queue {
         self.work.notify_all();
     }
 
-    /// Wakes a thread when there is something to do or to wait for.
+    /// Wakes a thread when there is something to do, or when nobody watches what waits for company.
     fn wake_one(&self, waiting: &Waiting) {
-        if waiting.idle > 0 && (self.first(waiting).is_some() || (self.must_linger(waiting) && !waiting.is_lingering)) {
+        let has_work = || self.first(waiting, now()).is_some();
+        if waiting.idle > 0 && ((waiting.since.is_some() && waiting.watchers == 0) || has_work()) {
             self.work.notify_one();
         }
     }
 
-    /// Waits for something to do; `None` when the queue is closed and nothing is left for this thread. `has_absorbed`: it comes from that.
+    /// Waits for something to do; `None` when the queue is closed and empty. `has_absorbed`: the thread comes from that.
     pub(super) fn next(&self, has_absorbed: bool) -> Option<Work> {
         let mut waiting = lock(&self.waiting);
         waiting.absorbing -= usize::from(has_absorbed);
         loop {
-            if let Some(job) = self.first(&waiting).and_then(|at| waiting.jobs.remove(at)) {
+            let now = now();
+            if let Some(job) = self.first(&waiting, now).and_then(|at| waiting.jobs.remove(at)) {
                 let work = self.with_its_like(job, &mut waiting);
                 let_go(&mut waiting.jobs);
                 if let Work::Absorb(absorbs) = &work {
                     waiting.absorbing += 1;
                     waiting.absorbs -= absorbs.len();
-                    waiting.has_lingered = false;
+                    // The others have not been passed over: they came after these.
+                    waiting.since = (waiting.absorbs > 0).then_some(now);
                 }
                 // What was left to this thread, and is not what it does now.
                 self.wake_one(&waiting);
@@ -153,33 +162,36 @@ impl Queue {
                 return None;
             }
             waiting.idle += 1;
-            if self.must_linger(&waiting) && !waiting.is_lingering {
-                waiting.is_lingering = true;
-                waiting = self.work.wait_timeout(waiting, self.linger).unwrap_or_else(PoisonError::into_inner).0;
-                (waiting.is_lingering, waiting.has_lingered) = (false, true);
-            } else {
-                waiting = self.work.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+            match self.company_until(&waiting) {
+                Some(until) => {
+                    waiting.watchers += 1;
+                    let time = until.saturating_duration_since(now);
+                    waiting = self.work.wait_timeout(waiting, time).unwrap_or_else(PoisonError::into_inner).0;
+                    waiting.watchers -= 1;
+                }
+                None => waiting = self.work.wait(waiting).unwrap_or_else(PoisonError::into_inner),
             }
             waiting.idle -= 1;
         }
     }
 
-    /// Where the first job stands that is neither left to a thread that absorbs nor waits for company.
-    fn first(&self, waiting: &Waiting) -> Option<usize> {
+    /// Where the first job stands that does not wait for company.
+    fn first(&self, waiting: &Waiting, now: Instant) -> Option<usize> {
         let is_absorb = |job: &Job| matches!(job, Job::Absorb(_));
-        let is_left = waiting.absorbing > 0 && waiting.absorbs < self.width;
+        let waits = self.company_until(waiting).is_some_and(|until| now < until);
         match waiting.jobs.front() {
-            Some(job) if is_absorb(job) && (is_left || self.must_linger(waiting)) => {
-                waiting.jobs.iter().position(|job| !is_absorb(job))
-            }
+            Some(job) if waits && is_absorb(job) => waiting.jobs.iter().position(|job| !is_absorb(job)),
             front => front.map(|_| 0),
         }
     }
 
-    /// Whether what is to be absorbed waits for company. Once only: whatever ends that, it goes.
-    fn must_linger(&self, waiting: &Waiting) -> bool {
-        let is_awaited = (1..self.width.min(COMPANY)).contains(&waiting.absorbs);
-        is_awaited && waiting.absorbing == 0 && !waiting.has_lingered && !waiting.closing && !self.linger.is_zero()
+    /// Until when what is to be absorbed waits for company, or for the thread that absorbs.
+    fn company_until(&self, waiting: &Waiting) -> Option<Instant> {
+        let (enough, time) = match waiting.absorbing {
+            0 => (self.width.min(COMPANY), self.linger),
+            _ => (self.width, self.patience),
+        };
+        waiting.since.filter(|_| waiting.absorbs < enough && !waiting.closing).map(|since| since + time)
     }
 
     /// Takes beside the first job as many as go well together with it.
@@ -211,6 +223,11 @@ impl Queue {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "threads wait by the system's clock; the engine never learns of it")]
+fn now() -> Instant {
+    Instant::now()
+}
+
 /// The first ones of a kind.
 fn take(waiting: &mut Waiting, most: usize, is_alike: impl Fn(&Job) -> bool) -> Vec<Job> {
     let mut taken = Vec::new();
@@ -227,9 +244,11 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    /// One in which nothing waits for company.
+    const LONG: Duration = Duration::from_secs(3600);
+
+    /// One in which nothing waits for company, and for a thread that absorbs very long.
     fn hasty(width: usize) -> Queue {
-        Queue { linger: Duration::ZERO, ..Queue::new(width) }
+        Queue { linger: Duration::ZERO, patience: LONG, ..Queue::new(width) }
     }
 
     fn absorb(op: u64) -> Job {
@@ -282,14 +301,13 @@ mod tests {
         assert_eq!(numbers(queue.next(false)), [4]);
         assert_eq!(numbers(queue.next(false)), [5, 6, 7], "as many as are hashed at a time");
         queue.close();
+        assert_eq!(numbers(queue.next(false)), [8], "nothing waits in a closed queue");
         assert_eq!(numbers(queue.next(false)), [0; 0]);
-        assert_eq!(numbers(queue.next(true)), [0; 0], "the other one still absorbs");
-        assert_eq!(numbers(queue.next(true)), [8], "who absorbs last empties a closed queue");
     }
 
     #[test]
     fn what_is_to_be_absorbed_waits_for_company_while_all_else_goes_on() {
-        let queue = Queue { linger: Duration::from_secs(3600), ..Queue::new(16) };
+        let queue = Queue { linger: LONG, ..Queue::new(16) };
         [absorb(0), sync(1)].into_iter().for_each(|job| queue.push(job));
         assert_eq!(numbers(queue.next(false)), [1]);
         (2..9).for_each(|op| queue.push(absorb(op)));
@@ -300,6 +318,32 @@ mod tests {
         let queue = Queue::new(16);
         queue.push(absorb(0));
         assert_eq!(numbers(queue.next(false)), [0], "its time is over");
+    }
+
+    #[test]
+    fn what_has_waited_long_enough_goes_although_there_is_always_something_else() {
+        let queue = Queue::new(16);
+        queue.push(absorb(0));
+        for op in 1..1_000_000 {
+            queue.push(hash(op));
+            if numbers(queue.next(false)) == [0] {
+                return;
+            }
+        }
+        panic!("other jobs go before it for ever");
+    }
+
+    #[test]
+    fn what_is_left_to_a_thread_whose_disk_hangs_is_taken_by_another() {
+        let queue = Queue::new(16);
+        queue.push(absorb(0));
+        assert_eq!(numbers(queue.next(false)), [0]);
+        queue.push(absorb(1));
+        let taken = std::thread::scope(|scope| {
+            let idle = scope.spawn(|| numbers(queue.next(false)));
+            idle.join().unwrap()
+        });
+        assert_eq!(taken, [1], "the first thread has never come back");
     }
 
     #[test]
