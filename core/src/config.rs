@@ -39,7 +39,7 @@ pub struct Config {
     pub request_timeout: Duration,
     /// Peers unchoked at a time, per torrent, at most: how many there are follows what the line carries.
     pub upload_slots: usize,
-    /// Hash operations under way while checking: twice the cores keep every core busy.
+    /// Hash operations under way while checking. A disk that hashes one piece at a time is busy with twice its threads; one that hashes several side by side wants as many times more.
     pub check_parallelism: usize,
     /// After `Command::Shutdown`, how long trackers may take to hear `stopped`.
     pub shutdown_timeout: Duration,

@@ -1,9 +1,13 @@
 //! The hashes of pieces, which a torrent that only waits or seeds has no use for: kept in a file without a name, so that they cost no memory.
 //!
-//! A torrent of 1 GiB has 20 KiB of them, ten times what else is known of it while it is idle. They are read one at a time, when a piece was hashed.
+//! A torrent of 1 GiB has 20 KiB of them, three times what else is known of it while it is idle. They are read one at a time, when a piece was hashed.
+//!
+//! Each has a check beside it. A write that the system took and lost later, or a rotten bit, would make right pieces wrong, and whoever sent them a liar; so it is a fault of
+//! the disk.
 
 use rustix::fs::{FallocateFlags, fallocate};
 use sameseed_core::fault::{DiskFault, DiskFaultKind};
+use sameseed_core::hash::sha1;
 use sameseed_core::id::{Digest, PieceIndex};
 use std::fs::File;
 use std::io;
@@ -13,6 +17,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Up to so many hashes stay in memory: little is gained by putting 1.25 KiB away.
 const MAX_RESIDENT: usize = 64;
+
+/// Bytes of a check: one rotten entry in four billion passes.
+const CHECK_LEN: usize = 4;
+/// Bytes of a hash and its check.
+const ENTRY_LEN: u64 = 20 + CHECK_LEN as u64;
 
 /// Where the hashes of pieces are kept. Cheap to clone; all clones are one.
 #[derive(Clone, Debug)]
@@ -33,7 +42,7 @@ impl HashStore {
         HashStore::in_first_of([])
     }
 
-    /// Keeps those of large torrents in a file in the first of these folders that can hold one. The file has no name, takes 20 bytes a piece, and is gone with the
+    /// Keeps those of large torrents in a file in the first of these folders that can hold one. The file has no name, takes 24 bytes a piece, and is gone with the
     /// process, however that ends. Where no folder serves they stay in memory. A folder on a disk is better than one in memory, as `/tmp` often is.
     pub fn in_first_of(folders: impl IntoIterator<Item = PathBuf>) -> Self {
         let folders = folders.into_iter().collect();
@@ -44,7 +53,7 @@ impl HashStore {
     pub fn keep(&self, hashes: Vec<[u8; 20]>) -> PieceHashes {
         if hashes.len() > MAX_RESIDENT {
             let mut store = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            match store.write(hashes.as_flattened()) {
+            match store.write(&hashes) {
                 Ok(Some(kept)) => return PieceHashes(Place::Away(Arc::new(kept))),
                 Ok(None) => {}
                 Err(error) => tracing::debug!(%error, "piece hashes stay in memory"),
@@ -56,17 +65,19 @@ impl HashStore {
 
 impl Store {
     /// `None` when there is no folder for a file.
-    fn write(&mut self, bytes: &[u8]) -> io::Result<Option<Kept>> {
+    fn write(&mut self, hashes: &[[u8; 20]]) -> io::Result<Option<Kept>> {
         if self.file.is_none() {
             self.file = self.make();
             // Asked once: who cannot hold it now is not to be asked for each torrent.
             self.folders.clear();
         }
         let Some(file) = &self.file else { return Ok(None) };
-        file.write_all_at(bytes, self.end)?;
-        let kept = Kept { file: file.clone(), start: self.end, len: bytes.len() as u64 };
-        self.end += kept.len;
-        Ok(Some(kept))
+        let start = self.end;
+        let entry = |(at, hash): (u64, &[u8; 20])| [&hash[..], &check(start + at * ENTRY_LEN, hash)].concat();
+        let bytes: Vec<u8> = (0..).zip(hashes).flat_map(entry).collect();
+        file.write_all_at(&bytes, start)?;
+        self.end += bytes.len() as u64;
+        Ok(Some(Kept { file: file.clone(), start, len: bytes.len() as u64 }))
     }
 
     fn make(&self) -> Option<Arc<File>> {
@@ -107,7 +118,7 @@ impl PieceHashes {
             Place::Here(hashes) => {
                 hashes.get(piece.0 as usize).copied().ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
             }
-            Place::Away(kept) => kept.read(u64::from(piece.0) * 20),
+            Place::Away(kept) => kept.read(u64::from(piece.0) * ENTRY_LEN),
         };
         digest.map(Digest::Sha1).map_err(|error| DiskFault {
             kind: DiskFaultKind::Io,
@@ -126,13 +137,23 @@ impl From<Vec<[u8; 20]>> for PieceHashes {
 
 impl Kept {
     fn read(&self, at: u64) -> io::Result<[u8; 20]> {
-        let mut digest = [0; 20];
-        if at + digest.len() as u64 > self.len {
+        if at + ENTRY_LEN > self.len {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        self.file.read_exact_at(&mut digest, self.start + at)?;
-        Ok(digest)
+        let (mut entry, at) = ([0; ENTRY_LEN as usize], self.start + at);
+        self.file.read_exact_at(&mut entry, at)?;
+        let (hash, found) = entry.split_at(20);
+        match <[u8; 20]>::try_from(hash) {
+            Ok(hash) if check(at, &hash) == found => Ok(hash),
+            _ => Err(io::Error::other("it is not what was written")),
+        }
     }
+}
+
+/// What stands beside a hash, by its place in the file: none fits another's place, nor zeros.
+fn check(at: u64, hash: &[u8; 20]) -> [u8; CHECK_LEN] {
+    let whole = sha1(&[&at.to_le_bytes()[..], hash].concat());
+    std::array::from_fn(|n| whole[n])
 }
 
 impl Drop for Kept {
@@ -191,6 +212,29 @@ mod tests {
         drop(first);
         assert!(bytes_of(&file) < 100_000, "{}", bytes_of(&file));
         assert_serves(&second, &hashes(1000, 2));
+    }
+
+    #[test]
+    fn what_the_disk_has_changed_is_a_fault_of_the_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = HashStore::in_first_of([dir.path().to_owned()]);
+        let all = hashes(100, 5);
+        let kept = store.keep(all.clone());
+        let Place::Away(place) = &kept.0 else { panic!("{kept:?}") };
+        let file = place.file.clone();
+        let fault = |piece| kept.digest_of(PieceIndex(piece)).unwrap_err().to_string();
+        // A page of zeros, one rotten bit, and another piece's entry.
+        file.write_all_at(&[0; ENTRY_LEN as usize], 3 * ENTRY_LEN).unwrap();
+        file.write_all_at(&[all[7][0] ^ 1], 7 * ENTRY_LEN).unwrap();
+        let mut entry = [0; ENTRY_LEN as usize];
+        file.read_exact_at(&mut entry, 20 * ENTRY_LEN).unwrap();
+        file.write_all_at(&entry, 21 * ENTRY_LEN).unwrap();
+        for piece in [3, 7, 21] {
+            assert!(fault(piece).contains("not what was written"), "{}", fault(piece));
+        }
+        file.set_len(50 * ENTRY_LEN).unwrap();
+        assert!(fault(50).starts_with("the hashes of the pieces: "));
+        assert_eq!(kept.digest_of(PieceIndex(20)), Ok(Digest::Sha1(all[20])));
     }
 
     #[test]
