@@ -5,7 +5,6 @@
 //! Each has a check beside it. A write that the system took and lost later, or a rotten bit, would make right pieces wrong, and whoever sent them a liar; so it is a fault of
 //! the disk.
 
-use rustix::fs::{FallocateFlags, fallocate};
 use sameseed_core::fault::{DiskFault, DiskFaultKind};
 use sameseed_core::hash::sha1;
 use sameseed_core::id::{Digest, PieceIndex};
@@ -157,17 +156,20 @@ fn check(at: u64, hash: &[u8; 20]) -> [u8; CHECK_LEN] {
 }
 
 impl Drop for Kept {
+    /// Where holes cannot be made the room is wasted until the process ends.
     fn drop(&mut self) {
-        // Where holes cannot be made the room is wasted until the process ends.
-        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        let _ = fallocate(&*self.file, flags, self.start, self.len);
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::fs::{FallocateFlags, fallocate};
+            let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            let _ = fallocate(&*self.file, flags, self.start, self.len);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::MetadataExt;
 
     fn hashes(count: u32, salt: u32) -> Vec<[u8; 20]> {
         let hash = |n: u32| std::array::from_fn(|at| (n + salt).to_le_bytes()[at % 4] ^ at as u8);
@@ -198,6 +200,7 @@ mod tests {
         assert_eq!(names, 0, "the file has no name");
     }
 
+    #[cfg(target_os = "linux")]
     #[test]
     fn what_nobody_needs_takes_no_room_and_the_others_stay() {
         let dir = tempfile::tempdir().unwrap();
@@ -205,7 +208,7 @@ mod tests {
         let (first, second) = (store.keep(hashes(100_000, 1)), store.keep(hashes(1000, 2)));
         let Place::Away(kept) = &second.0 else { panic!("{second:?}") };
         let file = kept.file.clone();
-        let bytes_of = |file: &File| file.metadata().unwrap().blocks() * 512;
+        let bytes_of = |file: &File| std::os::unix::fs::MetadataExt::blocks(&file.metadata().unwrap()) * 512;
         assert!(bytes_of(&file) >= 2_000_000);
         drop(first.clone());
         assert_serves(&first, &hashes(100_000, 1));

@@ -55,6 +55,13 @@ fn crowd() -> Scenario {
     scenario
 }
 
+/// One seeder is much slower than the other: in the end game what it was asked for comes from elsewhere.
+fn uneven() -> Scenario {
+    let mut scenario = calm();
+    scenario.clients[0].access.up_per_s = 32 << 10;
+    scenario
+}
+
 /// One of the hostile peers is there from beginning to end.
 fn with_hostile(vice: Fault) -> Scenario {
     let mut scenario = calm();
@@ -108,7 +115,7 @@ fn fire(check: Check) -> (Scenario, usize, Sabotage) {
         Check::EndGameOnly => (calm(), LEECHER, AsksTwoPeers),
         Check::AnswerOnce => (calm(), SEEDER, AnswersTwice),
         Check::AnswerAll => (calm(), SEEDER, SwallowsBlocks),
-        Check::NotCancelled => (calm(), SEEDER, SendsWhatWasCancelled),
+        Check::NotCancelled => (uneven(), SEEDER, SendsWhatWasCancelled),
         Check::NotChoking => (calm(), SEEDER, SendsWhileChoking),
         Check::BitfieldFirst => (calm(), LEECHER, TellsPiecesAgain),
         Check::HaveOnce => (calm(), LEECHER, RepeatsHave),
@@ -178,6 +185,7 @@ fn without_sabotage_the_same_worlds_break_no_law() {
     run(&calm(), &SharedScene::default());
     run(&crowd(), &SharedScene::default());
     run(&limited(), &SharedScene::default());
+    run(&uneven(), &SharedScene::default());
     run(&losing(), &SharedScene::default());
     run(&with_hostile(Fault::CorruptBlock), &SharedScene::default());
     run(&with_users(Fault::PauseFlood), &SharedScene::default());
