@@ -316,13 +316,14 @@ impl World {
         }
     }
 
-    /// A client tells a tracker something. What it has is known when it has not taken in more since.
+    /// A client tells a tracker something. What it has is known when it has not taken in more since; of a torrent that was just removed nothing is left, and what was
+    /// written before that in the same event was true.
     fn announced(&mut self, index: NodeIndex, to: SocketAddr, announce: Option<Announce>, late: bool) {
         let tracker = self.trackers.iter().position(|tracker| IpAddr::V4(tracker.ip) == to.ip());
         let (Some(tracker), Some(announce)) = (tracker, announce) else { return };
         let content = self.content.clone();
         let host = self.host_mut(index);
-        let lacks_bytes = host.lacks_bytes(content.layout()).filter(|_| !late);
+        let lacks_bytes = host.lacks_bytes(content.layout()).filter(|_| !late && host.removing.is_none());
         if let Err((check, detail)) = host.announces.sent(tracker, announce, lacks_bytes) {
             broken(check, index, &detail);
         }
