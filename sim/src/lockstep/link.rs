@@ -206,7 +206,8 @@ impl World {
         end.last_arrival = at;
         let after = at.since(self.now);
         if count > 0 {
-            self.push(busy, Later::Flushed { node: from, conn, bytes: count as u64 });
+            let life = self.nodes[from].life;
+            self.push(busy, Later::Flushed { node: from, life, conn, bytes: count as u64 });
         }
         if other_open {
             if count > 0 {

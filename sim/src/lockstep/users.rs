@@ -189,7 +189,9 @@ impl World {
             _ => (matches!(bytes.get(80..84), Some([0, 0, 0, 1 | 3])), false),
         };
         // It is taken up after all that the same event has brought, and may have been written before its torrent fell silent.
-        let is_just_silent = self.host(index).enough_since == Some(self.now);
+        let host = self.host(index);
+        let silent_since = [host.enough_since, host.inactive_since(self.content.layout())];
+        let is_just_silent = silent_since.contains(&Some(self.now));
         self.check_silent_word(index, goodbye, scrape, late || is_just_silent);
     }
 

@@ -61,6 +61,7 @@ pub(super) enum Later {
     },
     Flushed {
         node: NodeIndex,
+        life: u32,
         conn: ConnId,
         bytes: u64,
     },
@@ -420,9 +421,10 @@ impl World {
             Later::Knock { node, life, conn, to } => self.knock(node, life, conn, to),
             Later::Dialed { node, life, conn, outcome } => self.dialed(node, life, conn, outcome),
             Later::Uplink { node } => self.uplink(node),
-            Later::Flushed { node, conn, bytes } => {
+            // A client that has started again gives the same numbers to other connections.
+            Later::Flushed { node, life, conn, bytes } => {
                 let Node { kind, conns, .. } = &self.nodes[node];
-                if matches!(kind, Kind::Client(_)) && conns.contains_key(&conn) {
+                if matches!(kind, Kind::Client(_)) && self.is_life(node, life) && conns.contains_key(&conn) {
                     self.tell(node, Event::Flushed { conn, bytes });
                 }
             }
