@@ -26,7 +26,7 @@ pub struct Config {
     /// Dials under way at a time: home routers drop more, and a list of dead peers must not look like a scan.
     pub max_half_open: usize,
     /// Questions to trackers that all torrents together have under way: thousands of torrents begin at once, and each takes a socket (of UDP only while a name is
-    /// looked up: all share one). As long as there are fewer, one more torrent may begin, or ask a second tracker beside one that hangs. What a torrent that is being served says
+    /// looked up: all share one). As long as there are fewer, one more torrent may begin, or ask a second tracker beside one that hangs. What is said
     /// in between, `completed` and scrapes, is counted and does not wait.
     pub max_announces: usize,
     /// A dial without an answer is given up after this long, so that dead candidates make room.

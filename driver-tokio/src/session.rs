@@ -145,7 +145,8 @@ impl Session {
         self.port
     }
 
-    /// Adds a torrent and begins: check what is there, download the rest, seed. Its resume file is read at once, on the caller's thread.
+    /// Adds a torrent and begins: check what is there, download the rest, seed. Its resume file is read, and its hashes are put away
+    /// ([`HashStore`](crate::HashStore)), at once and on the caller's thread.
     ///
     /// # Errors
     /// When the torrent is there already, names a file that it does not have, or the session has ended.

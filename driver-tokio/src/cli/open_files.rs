@@ -3,7 +3,7 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// What is open besides connections: torrents' files, the poller, sockets of trackers, logs.
-const OTHERS: usize = 300;
+const OTHERS: u64 = 300;
 
 /// Asks the system for as many open files as so many connections need; gives how many there may be.
 pub(crate) fn for_connections(wanted: usize) -> usize {
@@ -23,11 +23,11 @@ pub(crate) fn for_connections(wanted: usize) -> usize {
 
 /// The limit to ask for, and the connections that it is enough for. `None` is no limit.
 fn fit(current: Option<u64>, maximum: Option<u64>, wanted: usize) -> (Option<u64>, usize) {
-    let needed = (wanted + OTHERS) as u64;
+    let needed = wanted as u64 + OTHERS;
     match (current, maximum) {
         (None, _) => (None, wanted),
         (Some(current), _) if current >= needed => (Some(current), wanted),
-        (_, Some(maximum)) if maximum < needed => (Some(maximum), (maximum as usize).saturating_sub(OTHERS).max(1)),
+        (_, Some(maximum)) if maximum < needed => (Some(maximum), maximum.saturating_sub(OTHERS).max(1) as usize),
         _ => (Some(needed), wanted),
     }
 }

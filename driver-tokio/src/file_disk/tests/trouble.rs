@@ -114,3 +114,34 @@ async fn a_panic_on_a_thread_of_the_disk_is_passed_on() {
     disk.submit(OpId(1), Operation::Stat { torrent: TORRENT });
     ends(&mut disk, 1).await;
 }
+
+#[tokio::test]
+async fn who_cannot_learn_what_a_piece_must_hash_to_has_lost_it() {
+    for home in [Home::folder("root"), Home::storage(crate::MemoryStorage::new(1 << 20))] {
+        let dir = tempfile::tempdir().unwrap();
+        let home = if let Home::Folder(name) = home { Home::folder(dir.path().join(name)) } else { home };
+        let layout = Layout::new(vec![(vec![String::from("a")], u64::from(PIECE_LEN) * 2, false)], PIECE_LEN).unwrap();
+        let Digest::Sha1(first) = hashes_of(&layout).digest_of(PieceIndex(0)).unwrap();
+        let location = Location {
+            info_hash: InfoHash::V1([7; 20]),
+            home,
+            layout: Arc::new(layout),
+            hashes: vec![first].into(),
+            parts_name: String::from(".t.parts"),
+            resume: None,
+        };
+        let mut disk = FileDisk::with_threads(2).unwrap();
+        disk.register(TORRENT, location);
+        let mut bench = Bench { dir, disk };
+        bench.prepare().await;
+        let content: Vec<u8> = (0..PIECE_LEN as usize).map(byte).collect();
+        let (_, hash, written) = bench.absorb(0, PIECE_LEN as usize).await;
+        assert_eq!((hash, written), (Some(right(&content)), Ok(())));
+        let (blocks, hash, written) = bench.absorb(1, PIECE_LEN as usize).await;
+        assert_eq!((blocks.len(), hash), (4, None));
+        assert!(written.unwrap_err().to_string().starts_with("the hashes of the pieces: "));
+        assert_eq!(bench.hash(0, PIECE_LEN).await, Ok(right(&content)));
+        let fault = bench.hash(1, PIECE_LEN).await.unwrap_err();
+        assert!(fault.to_string().starts_with("the hashes of the pieces: "), "{fault}");
+    }
+}
