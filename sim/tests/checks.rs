@@ -62,6 +62,13 @@ fn uneven() -> Scenario {
     scenario
 }
 
+/// One leecher takes much longer than all others: they are done while the world goes on.
+fn late() -> Scenario {
+    let mut scenario = calm();
+    scenario.clients[6].access.down_per_s = 32 << 10;
+    scenario
+}
+
 /// One of the hostile peers is there from beginning to end.
 fn with_hostile(vice: Fault) -> Scenario {
     let mut scenario = calm();
@@ -186,6 +193,7 @@ fn without_sabotage_the_same_worlds_break_no_law() {
     run(&crowd(), &SharedScene::default());
     run(&limited(), &SharedScene::default());
     run(&uneven(), &SharedScene::default());
+    run(&late(), &SharedScene::default());
     run(&losing(), &SharedScene::default());
     run(&with_hostile(Fault::CorruptBlock), &SharedScene::default());
     run(&with_users(Fault::PauseFlood), &SharedScene::default());
@@ -205,7 +213,7 @@ fn laws_with_several_sides_are_broken_from_each() {
     assert_fires(Check::Counted, &with_hostile(Fault::DuplicateBlock), &[(4, ExcusesJunk)]);
     assert_fires(Check::Junk, &calm(), &[(4, PraisesJunk)]);
     assert_fires(Check::Rate, &limited(), &[(0, ForgetsLimits)]);
-    assert_fires(Check::Active, &calm(), &[(4, GivesUpInWords)]);
+    assert_fires(Check::Active, &late(), &[(4, GivesUpInWords)]);
     assert_fires(Check::Announced, &tracked(), &[(4, ForgetsTheTracker)]);
     assert_fires(Check::Shown, &tracked(), &[(4, ForgetsCounts)]);
     let pauses = Scenario { trackers: vec![(false, None)], ..with_users(Fault::PauseFlood) };

@@ -12,6 +12,8 @@ use crate::time::Instant;
 use crate::wire::BlockRequest;
 use alloc::vec::Vec;
 
+/// A peer is asked for more when that is so large a part of what it has still to send: each message costs both sides a system call, and often a wake-up.
+const BATCH_PART: u32 = 8;
 /// Blocks that nobody asked for: this many end the connection. Races around cancel and choke explain a few at most.
 const MAX_UNREQUESTED_BLOCKS: u32 = 32;
 /// How many given-up requests are remembered: two full windows.
@@ -58,6 +60,13 @@ impl Peer {
     /// Requests under way.
     pub(crate) fn requested(&self) -> impl ExactSizeIterator<Item = &Outstanding> {
         self.requested.iter()
+    }
+
+    /// How many more it is to be asked for now, so that no more than `share` are under way: none until they are worth a message of their own.
+    pub(crate) fn room(&self, share: u32) -> u32 {
+        let under_way = self.requested.len() as u32;
+        let room = self.pipeline.window().min(share).saturating_sub(under_way);
+        if room >= under_way / BATCH_PART { room } else { 0 }
     }
 
     /// When the oldest of them was sent.

@@ -65,9 +65,8 @@ impl Torrent {
 
     /// The first of these peers that may be asked for more. `late`: of those that keep us waiting, else of the others.
     fn next_hungry(&self, conns: (Bound<ConnId>, Bound<ConnId>), late: bool, share: u32) -> Option<ConnId> {
-        let has_room = |peer: &Peer| (peer.requested().len() as u32) < peer.pipeline.window().min(share);
         let mut peers = self.peers.range(conns);
-        let found = peers.find(|(_, peer)| may_ask(peer) && has_room(peer) && peer.pipeline.is_snubbed() == late);
+        let found = peers.find(|(_, peer)| may_ask(peer) && peer.room(share) > 0 && peer.pipeline.is_snubbed() == late);
         found.map(|(conn, _)| *conn)
     }
 
@@ -81,14 +80,11 @@ impl Torrent {
         if self.state != TorrentState::Downloading {
             return;
         }
-        let share = self.share_of_pool(shared);
-        loop {
-            let Some(peer) = self.peers.get(&conn).filter(|peer| may_ask(peer)) else { return };
-            // Who keeps us waiting first finishes what it has begun.
-            let late = peer.pipeline.is_snubbed() && !peer.is_idle();
-            if late || peer.requested().len() as u32 >= peer.pipeline.window().min(share) {
-                break;
-            }
+        let Some(peer) = self.peers.get(&conn).filter(|peer| may_ask(peer)) else { return };
+        // Who keeps us waiting first finishes what it has begun.
+        let late = peer.pipeline.is_snubbed() && !peer.is_idle();
+        let room = if late { 0 } else { peer.room(self.share_of_pool(shared)) };
+        for _ in 0..room {
             if !shared.pool.reserve() {
                 shared.starved.insert(self.id);
                 break;

@@ -82,6 +82,28 @@ fn only_pieces_that_the_peer_has_are_asked_for() {
 }
 
 #[test]
+fn a_peer_with_much_to_send_is_asked_for_more_in_batches_and_one_with_little_at_once() {
+    let mut world = World::new(200, PIECE, false, Config { pool_blocks: 256, ..config() });
+    let peer = world.seed(1, true);
+    world.say(peer, &Message::Unchoke);
+    let mut batches = Vec::new();
+    while let Some(request) = world.asked(peer).first().copied() {
+        let before = world.asked(peer).len();
+        world.give(peer, request);
+        let batch = world.asked(peer).len() + 1 - before;
+        if batch > 0 {
+            batches.push((before - 1, batch));
+        }
+    }
+    assert!(complete(&world));
+    assert_eq!(batches[0], (7, 2), "the window grows by one with each block");
+    assert!(batches.iter().any(|(under_way, batch)| *under_way > 100 && *batch > 12));
+    let small = batches.iter().rev().skip(1).find(|(under_way, batch)| batch < &(under_way / 8));
+    assert_eq!(small, None, "each but the last is worth its message");
+    world.audit();
+}
+
+#[test]
 fn a_silent_peer_is_snubbed_and_its_blocks_go_to_others() {
     let mut world = World::new(1, PIECE, false, config());
     let (silent, other) = (world.seed(1, false), world.seed(2, false));

@@ -34,7 +34,7 @@ fn who_gives_whole_and_good_pieces_fast_is_asked_for_eight_at_a_time_by_runs() {
     let peer = world.seed(1, true);
     world.say(peer, &Message::Unchoke);
     assert_eq!(width(&world, peer), 1, "it has proven nothing yet");
-    world.serve(peer, 100);
+    world.serve(peer, 200);
     assert_eq!(width(&world, peer), 8);
     let asked = world.asked(peer);
     let runs = asked.chunk_by(|a, b| a.piece == b.piece).map(<[_]>::len);
