@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 /// Runs that are worth while to be hashed together: more lanes gain less, and one peer is asked for no more pieces side by side.
 const COMPANY: usize = 8;
 /// How long the first run waits for them: of a fast download as many come in that time, and of a slow one nobody notices.
-const LINGER: Duration = Duration::from_millis(3);
+const LINGER: Duration = Duration::from_millis(5);
 /// How long runs are left to the thread that absorbs: longer than it takes, unless its disk is slow; then another one takes them, which may be for another disk.
 const PATIENCE: Duration = Duration::from_millis(20);
 
