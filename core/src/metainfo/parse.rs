@@ -105,9 +105,9 @@ fn parse_files(
     if paths.is_empty() {
         return Err(key.is(KeyFault::Empty));
     }
-    let with_root = |(mut path, (len, is_pad)): (Vec<String>, _)| {
-        path.insert(0, root.to_owned());
-        (path, len, is_pad)
+    // Collected anew, not inserted: there may be a hundred thousand, and a list that grows has room for four.
+    let with_root = |(path, (len, is_pad)): (Vec<String>, _)| {
+        (core::iter::once(root.to_owned()).chain(path).collect(), len, is_pad)
     };
     Ok(clean_paths(paths, rules).into_iter().zip(lens).map(with_root).collect())
 }

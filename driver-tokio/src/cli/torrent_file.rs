@@ -44,7 +44,9 @@ pub(crate) fn load_all(paths: &[PathBuf], store: &HashStore) -> Result<Vec<Loade
             };
             return Err(Failure::new(Exit::Usage, what));
         }
-        for file in metainfo.layout.files().iter().filter(|file| !file.pad) {
+        // Of one torrent by itself the names differ, and there may be a hundred thousand.
+        let compared = if paths.len() > 1 { metainfo.layout.files() } else { &[] };
+        for file in compared.iter().filter(|file| !file.pad) {
             if let Some(other) = files.insert(file.path.clone(), path).filter(|other| *other != path) {
                 let file = file.path.join("/");
                 let what = format!(
