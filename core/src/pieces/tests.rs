@@ -1,13 +1,17 @@
 //! Pieces against a list of blocks that is searched anew each time, with a disk that works, fails, and answers in any order;
 //! and each law broken by hand.
 
+use super::open_piece::{MAX_RUN_BLOCKS, RUN_BLOCKS};
 use super::*;
 use crate::block::BlockPool;
 use crate::engine::tests::breaches::check_breaches;
-use crate::hash::sha1;
-use crate::id::BLOCK_LEN;
+use crate::event::Hashed;
+use crate::hash::{HashState, sha1};
+use crate::id::{BLOCK_LEN, Digest};
 use alloc::string::String;
 use alloc::vec;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
 use proptest::prelude::*;
 
 /// Lengths of torrents in blocks: pieces, and blocks of a piece. One block, an odd few, more than a run, more than the longest run.
@@ -499,7 +503,7 @@ fn each_law_is_seen_to_be_broken() {
         world.pieces
     };
     check_breaches(
-        include_str!("../pieces.rs"),
+        concat!(include_str!("open_piece.rs"), include_str!("../pieces.rs")),
         intact,
         Pieces::check_invariants,
         &[
