@@ -1,10 +1,10 @@
-//! SHA-1 in lanes is SHA-1: on every backend of this processor, for any number of streams, lengths and cuts.
+//! SHA-1 in lanes is SHA-1, and SHA-256 is SHA-256: on every backend of this processor, for any number of streams, lengths and cuts.
 //!
 //! Input: a [`Plan`], as `arbitrary` reads it. The streams' bytes are taken from `bytes`, each from a place of its own.
 
 use arbitrary::{Arbitrary, Unstructured};
-use sha_lanes::{Backend, Block, Job, Lanes, Stream};
-use sha1::{Digest, Sha1};
+use sha_lanes::{Algorithm, Backend, Block, Job, Lanes, Sha1, Sha256, Stream};
+use sha1::Digest;
 
 /// More streams than the widest backend has lanes, so that some wait.
 const MAX_STREAMS: usize = 40;
@@ -21,10 +21,17 @@ pub fn check(data: &[u8]) {
     let Ok(plan) = Plan::arbitrary_take_rest(Unstructured::new(data)) else { return };
     let messages: Vec<Vec<&[u8]>> =
         plan.streams.iter().take(MAX_STREAMS).map(|(from, parts)| message(plan.bytes, *from, parts)).collect();
-    let expected: Vec<[u8; 20]> = messages.iter().map(|parts| Sha1::digest(parts.concat()).into()).collect();
-    let only = Backend::ALL.into_iter().filter_map(Lanes::only);
+    agree::<Sha1>(&messages, |bytes| sha1::Sha1::digest(bytes).into());
+    // `finish` takes a whole message by the crate `sha2`; its padding is that of SHA-1, which stands above.
+    agree::<Sha256>(&messages, |bytes| Stream::<Sha256>::default().finish(bytes));
+}
+
+/// Every backend says of each message what `expected` says.
+fn agree<A: Algorithm>(messages: &[Vec<&[u8]>], expected: impl Fn(&[u8]) -> A::Digest) {
+    let expected: Vec<A::Digest> = messages.iter().map(|parts| expected(&parts.concat())).collect();
+    let only = Backend::ALL.into_iter().filter_map(Lanes::<A>::only);
     for lanes in only.chain(Backend::ALL.into_iter().map(Lanes::up_to)) {
-        assert_eq!(digests(lanes, &messages), expected, "{lanes:?}");
+        assert_eq!(digests(lanes, messages), expected, "{lanes:?}");
     }
 }
 
@@ -39,13 +46,13 @@ fn message<'a>(bytes: &'a [u8], from: u8, parts: &[u8]) -> Vec<&'a [u8]> {
 }
 
 /// Every stream absorbs its first part together with the others, and so on.
-fn digests(lanes: Lanes, messages: &[Vec<&[u8]>]) -> Vec<[u8; 20]> {
+fn digests<A: Algorithm>(lanes: Lanes<A>, messages: &[Vec<&[u8]>]) -> Vec<A::Digest> {
     let mut streams = vec![Stream::default(); messages.len()];
     let rounds = messages.iter().map(Vec::len).max().unwrap_or(0);
     for round in 0..rounds {
         let slices: Vec<[&[Block]; 2]> =
             messages.iter().map(|parts| in_two(parts.get(round).copied().unwrap_or_default())).collect();
-        let mut jobs: Vec<Job<'_>> =
+        let mut jobs: Vec<Job<'_, A>> =
             streams.iter().zip(&slices).map(|(stream, slices)| Job { stream: *stream, slices }).collect();
         lanes.absorb(&mut jobs);
         streams = jobs.into_iter().map(|job| job.stream).collect();

@@ -1,7 +1,8 @@
 //! Jobs into lanes: who is hashed beside whom, and by what. Knows nothing of how a block is hashed.
 
+use crate::kernel::Rows;
 use crate::machine::ShaNi;
-use crate::{Block, Job};
+use crate::{Algorithm, Block, Job};
 use std::slice::Iter;
 
 /// What is done with few ready lanes.
@@ -14,8 +15,8 @@ pub(crate) struct Narrow {
 }
 
 /// A job in a lane.
-struct Lane<'a> {
-    words: &'a mut [u32; 5],
+struct Lane<'a, A: Algorithm> {
+    words: &'a mut A::Words,
     /// What comes next; empty only when nothing comes any more.
     blocks: &'a [Block],
     slices: Iter<'a, &'a [Block]>,
@@ -23,9 +24,9 @@ struct Lane<'a> {
     left: usize,
 }
 
-impl<'a> Lane<'a> {
+impl<'a, A: Algorithm> Lane<'a, A> {
     /// `None` when there is nothing to do.
-    fn new<'b: 'a>(job: &'a mut Job<'b>) -> Option<Self> {
+    fn new<'b: 'a>(job: &'a mut Job<'b, A>) -> Option<Self> {
         let left = job.slices.iter().map(|slice| slice.len()).sum();
         let mut lane = Lane { words: &mut job.stream.words, blocks: &[], slices: job.slices.iter(), left };
         job.stream.len_bytes += left as u64 * size_of::<Block>() as u64;
@@ -44,13 +45,13 @@ impl<'a> Lane<'a> {
 }
 
 /// Hashes all jobs, in up to `LANES` lanes; one that becomes empty gets the next job.
-pub(crate) fn feed<const LANES: usize>(
-    jobs: &mut [Job<'_>],
+pub(crate) fn feed<A: Algorithm, const LANES: usize>(
+    jobs: &mut [Job<'_, A>],
     narrow: Narrow,
-    compress: impl Fn(&mut [[u32; LANES]; 5], &[&[Block]; LANES]),
+    compress: impl Fn(&mut Rows<LANES>, &[&[Block]; LANES]),
 ) {
     let mut waiting = jobs.iter_mut().filter_map(Lane::new);
-    let mut lanes: [Option<Lane<'_>>; LANES] = [const { None }; LANES];
+    let mut lanes: [Option<Lane<'_, A>>; LANES] = [const { None }; LANES];
     loop {
         for lane in lanes.iter_mut().filter(|lane| lane.as_ref().is_none_or(|lane| lane.left == 0)) {
             *lane = waiting.next();
@@ -67,7 +68,7 @@ pub(crate) fn feed<const LANES: usize>(
 }
 
 /// The longest, with the next longest beside it where there can be a pair: so none is left alone in the end.
-fn a_few(lanes: &mut [Option<Lane<'_>>], pair: Option<ShaNi>) {
+fn a_few<A: Algorithm>(lanes: &mut [Option<Lane<'_, A>>], pair: Option<ShaNi>) {
     let left = |n: &usize| lanes[*n].as_ref().map_or(0, |lane| lane.left);
     let Some(longest) = (0..lanes.len()).max_by_key(left) else { return };
     let next = (0..lanes.len()).filter(|n| *n != longest && left(n) > 0).max_by_key(left);
@@ -75,35 +76,35 @@ fn a_few(lanes: &mut [Option<Lane<'_>>], pair: Option<ShaNi>) {
         && let Ok([Some(a), Some(b)]) = lanes.get_disjoint_mut([longest, next])
     {
         let count = a.blocks.len().min(b.blocks.len());
-        pair.compress([a.words, b.words], [&a.blocks[..count], &b.blocks[..count]]);
+        A::pair(pair, [a.words, b.words], [&a.blocks[..count], &b.blocks[..count]]);
         a.skip(count);
         b.skip(count);
     } else if let Some(lane) = &mut lanes[longest] {
-        sha1::block_api::compress(lane.words, lane.blocks);
+        A::one(lane.words, lane.blocks);
         lane.skip(lane.blocks.len());
     }
 }
 
 /// As far as the shortest lane goes. An empty lane hashes the blocks of another one, and nobody looks at what comes of it.
-fn side_by_side<const LANES: usize>(
-    lanes: &mut [Option<Lane<'_>>; LANES],
-    compress: impl Fn(&mut [[u32; LANES]; 5], &[&[Block]; LANES]),
+fn side_by_side<A: Algorithm, const LANES: usize>(
+    lanes: &mut [Option<Lane<'_, A>>; LANES],
+    compress: impl Fn(&mut Rows<LANES>, &[&[Block]; LANES]),
 ) {
     let Some(shortest) = lanes.iter().flatten().map(|lane| lane.blocks).min_by_key(|blocks| blocks.len()) else {
         return;
     };
-    let mut state = [[0; LANES]; 5];
+    let mut rows: Rows<LANES> = [[0; LANES]; _];
     let mut blocks = [shortest; LANES];
     for (n, lane) in lanes.iter().enumerate() {
         if let Some(lane) = lane {
             blocks[n] = lane.blocks;
-            state.iter_mut().zip(&*lane.words).for_each(|(row, word)| row[n] = *word);
+            rows.iter_mut().zip(lane.words.as_ref()).for_each(|(row, word)| row[n] = *word);
         }
     }
-    compress(&mut state, &blocks);
+    compress(&mut rows, &blocks);
     for (n, lane) in lanes.iter_mut().enumerate() {
         if let Some(lane) = lane {
-            lane.words.iter_mut().zip(&state).for_each(|(word, row)| *word = row[n]);
+            lane.words.as_mut().iter_mut().zip(&rows).for_each(|(word, row)| *word = row[n]);
             lane.skip(shortest.len());
         }
     }

@@ -1,24 +1,28 @@
-//! SHA-1 of several streams side by side.
+//! SHA-1 and SHA-256 of several streams side by side.
 //!
-//! One stream of SHA-1 cannot use a modern processor: each round waits for the one before. Several streams can, since they do not wait for each other. So who has many pieces to hash
+//! One stream cannot use a modern processor: each round waits for the one before. Several streams can, since they do not wait for each other. So who has many pieces to hash
 //! gives them to this crate at once, each as a [`Job`]: where the stream stands, and what comes next.
 //!
 //! ```
-//! use sha_lanes::{Job, Lanes, Stream};
+//! use sha_lanes::{Job, Lanes, Sha256, Stream};
 //!
 //! let first = [7; 1024];
 //! let second = [8; 64];
 //! let (first, second) = (&[first.as_chunks().0][..], &[second.as_chunks().0][..]);
-//! let mut jobs = [
+//! let mut jobs: [Job<'_, Sha256>; 2] = [
 //!     Job { stream: Stream::default(), slices: first },
 //!     Job { stream: Stream::default(), slices: second },
 //! ];
 //! Lanes::best().absorb(&mut jobs);
-//! let digest: [u8; 20] = jobs[1].stream.finish(b"and a ragged end");
-//! # assert_eq!(digest[..], <sha1::Sha1 as sha1::Digest>::digest([&[8; 64][..], b"and a ragged end"].concat())[..]);
+//! let digest: [u8; 32] = jobs[1].stream.finish(b"and a ragged end");
+//! # use sha2::{Digest, Sha256 as Reference};
+//! # assert_eq!(digest[..], Reference::digest([&[8; 64][..], b"and a ragged end"].concat())[..]);
 //! ```
 //!
-//! A [`Stream`] is plain data: five words and a length. It can be kept, copied, sent elsewhere and gone on with, by another thread and another
+//! Which of the two is told by a type, [`Sha1`] or [`Sha256`]: every type that has to do with a stream takes it as a parameter, and means SHA-1 when none is named. They share all but their words and
+//! their rounds (see [`Algorithm`]). Streams of both cannot lie side by side, so who has both makes two calls, with a [`Lanes`] of each: both are only a choice, and cost nothing to keep.
+//!
+//! A [`Stream`] is plain data: five or eight words, and a length. It can be kept, copied, sent elsewhere and gone on with, by another thread and another
 //! backend. Blocks have 64 bytes; the ragged end, and with it the padding, belongs to [`Stream::finish`].
 //!
 //! What stands in files need not be in memory: [`Lanes::read`] reads several ranges in turns and hashes them side by side.
@@ -30,11 +34,12 @@
 //! | `Avx512` | 16 | AVX-512 F and BW |
 //! | `Avx2` | 8 | AVX2 |
 //! | `ShaNi` | 2, interleaved | SHA-NI |
-//! | `One` | 1, by the crate `sha1` | nothing; that crate uses what there is |
-//! | `Portable` | 4 | nothing. The same kernel as the first two, on arrays |
+//! | `One` | 1, by the crates `sha1` and `sha2` | nothing; those crates use what there is |
+//! | `Portable` | 4 | nothing. The same kernels as the first two, on arrays |
 //!
-//! [`Lanes::best`] takes the widest that this processor has, asked at run time. While few jobs are left, empty lanes would cost as much as full ones: then SHA-NI takes
-//! over, or one stream at a time. Where that border lies was measured, see `Lanes::up_to`. [`Lanes::only`] never mixes: for tests and measurements.
+//! [`Lanes::best`] takes the best that this processor has, asked at run time. For SHA-1 that is the widest. For SHA-256, SHA-NI comes before AVX2: its instructions do more of that algorithm's work. While few
+//! jobs are left, empty lanes would cost as much as full ones: then SHA-NI takes over, or one stream at a time. Where that border lies was measured for each algorithm, see PERFORMANCE.md. [`Lanes::only`] never
+//! mixes: for tests and measurements.
 //!
 //! It pays to come with as many jobs as [`Lanes::width`] says, or more, of similar length. Jobs may differ in length and in how they are cut: a lane that becomes empty gets the next job. What
 //! is hashed should be in the cache: all streams together, so slices of 16 to 64 KiB.
@@ -44,50 +49,53 @@
 //! # Unsafe code
 //!
 //! Instructions by name need it. It stands in the modules of `machine` that are named after instruction sets, each of which opens with its argument: a value of the machine's type is
-//! the proof that the processor was asked, and memory is touched only through references to arrays. The rounds of SHA-1 are written once, without unsafe code, over all widths.
-//! All backends are compared with the crate `sha1`: over standard vectors, over generated jobs of any number, length and cut, and by a fuzzer.
+//! the proof that the processor was asked, and memory is touched only through references to arrays. The rounds of each algorithm are written once, without unsafe code, over all widths.
+//! All backends are compared with the crates `sha1` and `sha2`: over standard vectors, over generated jobs of any number, length and cut, and by a fuzzer.
 //!
-//! SHA-1 is broken as a proof against forgers. It is here because BitTorrent's pieces are named by it.
+//! SHA-1 is broken as a proof against forgers. It is here because pieces of BitTorrent's first version are named by it; SHA-256, because those of the second are.
 
+mod algorithm;
 mod feed;
 mod kernel;
 mod machine;
 mod page_buffer;
 mod reading;
 
+pub use algorithm::{Algorithm, Sha1, Sha256};
 pub use page_buffer::PageBuffer;
 pub use reading::{Absorbed, Reading};
 
 use feed::Narrow;
 use machine::Machines;
+use std::marker::PhantomData;
 
-/// Bytes of a block: what SHA-1 takes in at a time.
+/// Bytes of a block: what is taken in at a time.
 pub const BLOCK_BYTES: usize = 64;
 
-/// What SHA-1 takes in at a time.
+/// What is taken in at a time.
 pub type Block = [u8; BLOCK_BYTES];
 
-/// SHA-1 in mid-stream, between two blocks.
+/// A hash in mid-stream, between two blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Stream {
-    /// The state (FIPS 180-4, section 6.1).
-    pub words: [u32; 5],
+pub struct Stream<A: Algorithm = Sha1> {
+    /// The state (FIPS 180-4, section 6).
+    pub words: A::Words,
     /// What was absorbed.
     pub len_bytes: u64,
 }
 
-impl Default for Stream {
+impl<A: Algorithm> Default for Stream<A> {
     fn default() -> Self {
-        Stream { words: [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476, 0xc3d2_e1f0], len_bytes: 0 }
+        Stream { words: A::START, len_bytes: 0 }
     }
 }
 
-impl Stream {
+impl<A: Algorithm> Stream<A> {
     /// Absorbs the end, which may have any length, and gives the digest.
-    pub fn finish(mut self, end: &[u8]) -> [u8; 20] {
+    pub fn finish(mut self, end: &[u8]) -> A::Digest {
         let len_bits = (self.len_bytes + end.len() as u64) * 8;
         let (whole, ragged) = end.as_chunks();
-        sha1::block_api::compress(&mut self.words, whole);
+        A::one(&mut self.words, whole);
         // A one, zeros, and the length in bits (FIPS 180-4, section 5.1.1).
         let mut padded: [Block; 2] = [[0; BLOCK_BYTES]; 2];
         let used = if ragged.len() < BLOCK_BYTES - 8 { 1 } else { 2 };
@@ -95,18 +103,19 @@ impl Stream {
         flat[..ragged.len()].copy_from_slice(ragged);
         flat[ragged.len()] = 0x80;
         flat[used * BLOCK_BYTES - 8..used * BLOCK_BYTES].copy_from_slice(&len_bits.to_be_bytes());
-        sha1::block_api::compress(&mut self.words, &padded[..used]);
-        let mut digest = [0; 20];
-        digest.as_chunks_mut().0.iter_mut().zip(self.words).for_each(|(out, word)| *out = word.to_be_bytes());
+        A::one(&mut self.words, &padded[..used]);
+        let mut digest = A::Digest::default();
+        let out = digest.as_mut().as_chunks_mut().0;
+        out.iter_mut().zip(self.words.as_ref()).for_each(|(out, word)| *out = word.to_be_bytes());
         digest
     }
 }
 
 /// A stream, and what it is to absorb.
 #[derive(Clone, Debug)]
-pub struct Job<'a> {
+pub struct Job<'a, A: Algorithm = Sha1> {
     /// Where the stream stands; afterwards, where it stands then.
-    pub stream: Stream,
+    pub stream: Stream<A>,
     /// The next blocks, in order, wherever they lie.
     pub slices: &'a [&'a [Block]],
 }
@@ -132,24 +141,25 @@ impl Backend {
 }
 
 /// Fewer ready lanes than this are faster without vectors. Measured: see PERFORMANCE.md.
-fn border(backend: Backend, has_sha_ni: bool) -> usize {
+fn border<A: Algorithm>(backend: Backend, has_sha_ni: bool) -> usize {
     match backend {
         Backend::One | Backend::ShaNi => usize::MAX,
-        _ if has_sha_ni => 7,
+        _ if has_sha_ni => A::MIN_LANES,
         // Without SHA-NI two streams one after the other take longer than a full set of lanes.
         _ => 2,
     }
 }
 
-/// The backend that was chosen. Cheap to copy; it holds no state.
+/// The backend that was chosen for an algorithm. Cheap to copy; it holds no state.
 #[derive(Clone, Copy, Debug)]
-pub struct Lanes {
+pub struct Lanes<A: Algorithm = Sha1> {
     backend: Backend,
     machines: Machines,
     narrow: Narrow,
+    algorithm: PhantomData<A>,
 }
 
-impl Lanes {
+impl<A: Algorithm> Lanes<A> {
     /// The best that this processor has.
     pub fn best() -> Self {
         Lanes::up_to(Backend::Avx512)
@@ -158,14 +168,10 @@ impl Lanes {
     /// The best that this processor has, but nothing wider than `backend`; for few jobs something narrower, where that is faster.
     pub fn up_to(backend: Backend) -> Self {
         let machines = Machines::detect();
-        // Arrays are for tests: one stream at a time is faster.
-        let has = |choice: &Backend| *choice <= backend && *choice != Backend::Portable && machines.has(*choice);
-        let backend = Backend::ALL.into_iter().rev().find(has).unwrap_or(Backend::One);
-        Lanes {
-            backend,
-            machines,
-            narrow: Narrow { below: border(backend, machines.sha_ni().is_some()), pair: machines.sha_ni() },
-        }
+        let has = |choice: &Backend| *choice <= backend && machines.has(*choice);
+        let backend = A::BEST_FIRST.into_iter().find(has).unwrap_or(Backend::One);
+        let narrow = Narrow { below: border::<A>(backend, machines.sha_ni().is_some()), pair: machines.sha_ni() };
+        Lanes { backend, machines, narrow, algorithm: PhantomData }
     }
 
     /// This backend for any number of jobs; `None` when this processor does not have it.
@@ -173,7 +179,8 @@ impl Lanes {
         let machines = Machines::detect();
         let pair = machines.sha_ni().filter(|_| backend == Backend::ShaNi);
         let below = if matches!(backend, Backend::One | Backend::ShaNi) { usize::MAX } else { 0 };
-        machines.has(backend).then_some(Lanes { backend, machines, narrow: Narrow { below, pair } })
+        let narrow = Narrow { below, pair };
+        machines.has(backend).then_some(Lanes { backend, machines, narrow, algorithm: PhantomData })
     }
 
     /// What was chosen.
@@ -193,7 +200,7 @@ impl Lanes {
     }
 
     /// Absorbs every job's slices into its stream.
-    pub fn absorb(&self, jobs: &mut [Job<'_>]) {
+    pub fn absorb(&self, jobs: &mut [Job<'_, A>]) {
         self.machines.absorb(self.backend, jobs, self.narrow);
     }
 }

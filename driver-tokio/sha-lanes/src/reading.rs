@@ -1,6 +1,6 @@
 //! Streams that are read while they are hashed, each a chunk at a time, so that none has to be in memory.
 
-use crate::{BLOCK_BYTES, Block, Job, Lanes, PageBuffer, Stream};
+use crate::{Algorithm, BLOCK_BYTES, Block, Job, Lanes, PageBuffer, Sha1, Stream};
 
 /// What one range that is read alone is given: few system calls.
 const ALONE_BYTES: usize = 256 << 10;
@@ -9,9 +9,9 @@ const LANE_BYTES: usize = 64 << 10;
 
 /// A range of bytes that a stream is to absorb.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reading {
+pub struct Reading<A: Algorithm = Sha1> {
     /// Where the stream stands.
-    pub stream: Stream,
+    pub stream: Stream<A>,
     /// How many bytes come.
     pub len_bytes: u64,
     /// Whether the stream ends with them. If not, they must be whole blocks.
@@ -20,14 +20,14 @@ pub struct Reading {
 
 /// A stream after a [`Reading`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Absorbed {
+pub enum Absorbed<A: Algorithm = Sha1> {
     /// More is to come.
-    Running(Stream),
+    Running(Stream<A>),
     /// The digest of the whole stream.
-    Finished([u8; 20]),
+    Finished(A::Digest),
 }
 
-impl Lanes {
+impl<A: Algorithm> Lanes<A> {
     /// Memory for [`Lanes::read`], of the size that suits: 256 KiB, or 64 KiB for each lane.
     pub fn scratch(&self) -> PageBuffer {
         PageBuffer::new(ALONE_BYTES.max(self.width() * LANE_BYTES))
@@ -43,13 +43,13 @@ impl Lanes {
     pub fn read<E>(
         &self,
         scratch: &mut [u8],
-        ranges: &[Reading],
+        ranges: &[Reading<A>],
         mut read: impl FnMut(usize, u64, &mut [u8]) -> Result<(), E>,
-    ) -> Vec<Result<Absorbed, E>> {
+    ) -> Vec<Result<Absorbed<A>, E>> {
         let room = (scratch.len() / ranges.len().max(1)) / BLOCK_BYTES * BLOCK_BYTES;
         assert!(room > 0, "there is room for a block of each range");
-        let mut running: Vec<(usize, Stream)> = ranges.iter().map(|range| range.stream).enumerate().collect();
-        let mut results: Vec<Option<Result<Absorbed, E>>> = ranges.iter().map(|_| None).collect();
+        let mut running: Vec<(usize, Stream<A>)> = ranges.iter().map(|range| range.stream).enumerate().collect();
+        let mut results: Vec<Option<Result<Absorbed<A>, E>>> = ranges.iter().map(|_| None).collect();
         let mut at = 0;
         while !running.is_empty() {
             // Read ...
@@ -68,7 +68,7 @@ impl Lanes {
             // ... hash ...
             let slices: Vec<[&[Block]; 1]> = chunks.iter().map(|chunk| [chunk.as_chunks().0]).collect();
             let both = running.iter().zip(&slices);
-            let mut jobs: Vec<Job<'_>> = both.map(|((_, stream), slices)| Job { stream: *stream, slices }).collect();
+            let mut jobs: Vec<Job<'_, A>> = both.map(|((_, stream), slices)| Job { stream: *stream, slices }).collect();
             self.absorb(&mut jobs);
             running.iter_mut().zip(&jobs).for_each(|((_, stream), job)| *stream = job.stream);
             // ... and see who is done.

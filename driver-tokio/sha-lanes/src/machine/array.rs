@@ -1,7 +1,7 @@
 //! Lanes in plain arrays: for processors without vectors of ours, and the kernel's proof at any width.
 
-use crate::Block;
-use crate::kernel::{Machine, compress};
+use crate::kernel::{Machine, Rows};
+use crate::{Algorithm, Block};
 
 /// Needs nothing of the processor.
 #[derive(Clone, Copy, Debug)]
@@ -10,9 +10,11 @@ pub(crate) struct Array;
 /// Lanes that most processors' vectors hold, whatever they are called.
 pub(crate) const LANES: usize = 4;
 
-/// See [`compress`].
-pub(crate) fn compress_arrays(state: &mut [[u32; LANES]; 5], blocks: &[&[Block]; LANES]) {
-    compress(Array, state, blocks);
+impl Array {
+    /// Every lane's blocks, as many as the shortest has.
+    pub(crate) fn compress<A: Algorithm>(self, rows: &mut Rows<LANES>, blocks: &[&[Block]; LANES]) {
+        A::side_by_side(self, rows, blocks);
+    }
 }
 
 /// Applies `f` lane by lane.
@@ -64,39 +66,52 @@ impl<const LANES: usize> Machine<LANES> for Array {
     fn rotate_left<const BITS: i32, const BACK: i32>(self, a: Self::Vector) -> Self::Vector {
         a.map(|word| (word << BITS) | (word >> BACK))
     }
+
+    #[inline(always)]
+    fn shift_right<const BITS: i32>(self, a: Self::Vector) -> Self::Vector {
+        a.map(|word| word >> BITS)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Sha1, Sha256};
     use proptest::prelude::*;
 
-    fn any_width<const LANES: usize>(seed: [u32; 5], bytes: &[u8]) {
+    fn any_width<A: Algorithm, const LANES: usize>(seed: [u32; 8], bytes: &[u8]) {
         let blocks = bytes.as_chunks().0;
         // Each lane begins one block later, and from another state.
         let lanes: [&[Block]; LANES] = std::array::from_fn(|lane| &blocks[lane % blocks.len()..]);
-        let mut state: [[u32; LANES]; 5] =
+        let mut rows: Rows<LANES> =
             std::array::from_fn(|n| std::array::from_fn(|lane| seed[n].wrapping_mul(lane as u32 + 1)));
+        let words_of = |rows: &Rows<LANES>, lane: usize| {
+            let mut words = A::START;
+            words.as_mut().iter_mut().zip(rows).for_each(|(word, row)| *word = row[lane]);
+            words
+        };
         let shortest = lanes.iter().map(|blocks| blocks.len()).min().unwrap();
-        let expected: [[u32; 5]; LANES] = std::array::from_fn(|lane| {
-            let mut words = std::array::from_fn(|n| state[n][lane]);
-            sha1::block_api::compress(&mut words, &lanes[lane][..shortest]);
+        let expected: [A::Words; LANES] = std::array::from_fn(|lane| {
+            let mut words = words_of(&rows, lane);
+            A::one(&mut words, &lanes[lane][..shortest]);
             words
         });
-        compress(Array, &mut state, &lanes);
-        let got: [[u32; 5]; LANES] = std::array::from_fn(|lane| std::array::from_fn(|n| state[n][lane]));
-        assert_eq!(got, expected);
+        A::side_by_side(Array, &mut rows, &lanes);
+        assert_eq!(std::array::from_fn(|lane| words_of(&rows, lane)), expected);
     }
 
     proptest! {
         #[test]
-        fn the_kernel_equals_the_sha1_crate_at_any_width(
-            seed in any::<[u32; 5]>(),
+        fn the_kernels_equal_the_sha_crates_at_any_width(
+            seed in any::<[u32; 8]>(),
             bytes in proptest::collection::vec(any::<u8>(), 64..1500),
         ) {
-            any_width::<1>(seed, &bytes);
-            any_width::<LANES>(seed, &bytes);
-            any_width::<16>(seed, &bytes);
+            any_width::<Sha1, 1>(seed, &bytes);
+            any_width::<Sha1, LANES>(seed, &bytes);
+            any_width::<Sha1, 16>(seed, &bytes);
+            any_width::<Sha256, 1>(seed, &bytes);
+            any_width::<Sha256, LANES>(seed, &bytes);
+            any_width::<Sha256, 16>(seed, &bytes);
         }
     }
 }

@@ -3,8 +3,8 @@
 //! Unsafe, and why it is sound: an [`Avx2`] is made by [`Avx2::detect`] alone, which asks the processor; so wherever there is one, its instructions exist. Memory
 //! is touched through references to arrays only, at places that lie inside them, by instructions that ask for no alignment.
 
-use crate::Block;
-use crate::kernel::{Machine, compress};
+use crate::kernel::{Machine, Rows};
+use crate::{Algorithm, Block};
 use std::arch::x86_64::*;
 
 /// Lanes of one vector.
@@ -20,14 +20,14 @@ impl Avx2 {
         is_x86_feature_detected!("avx2").then_some(Avx2(()))
     }
 
-    /// See [`compress`].
-    pub(crate) fn compress(self, state: &mut [[u32; LANES]; 5], blocks: &[&[Block]; LANES]) {
+    /// Every lane's blocks, as many as the shortest has.
+    pub(crate) fn compress<A: Algorithm>(self, rows: &mut Rows<LANES>, blocks: &[&[Block]; LANES]) {
         #[target_feature(enable = "avx2")]
-        fn with_avx2(m: Avx2, state: &mut [[u32; LANES]; 5], blocks: &[&[Block]; LANES]) {
-            compress(m, state, blocks);
+        fn with_avx2<A: Algorithm>(m: Avx2, rows: &mut Rows<LANES>, blocks: &[&[Block]; LANES]) {
+            A::side_by_side(m, rows, blocks);
         }
         // SAFETY: `self` is the proof that AVX2 is there.
-        unsafe { with_avx2(self, state, blocks) }
+        unsafe { with_avx2::<A>(self, rows, blocks) }
     }
 }
 
@@ -117,5 +117,10 @@ impl Machine<LANES> for Avx2 {
     #[inline(always)]
     fn rotate_left<const BITS: i32, const BACK: i32>(self, a: __m256i) -> __m256i {
         unsafe { _mm256_or_si256(_mm256_slli_epi32::<BITS>(a), _mm256_srli_epi32::<BACK>(a)) }
+    }
+
+    #[inline(always)]
+    fn shift_right<const BITS: i32>(self, a: __m256i) -> __m256i {
+        unsafe { _mm256_srli_epi32::<BITS>(a) }
     }
 }

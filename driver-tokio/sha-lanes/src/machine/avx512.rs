@@ -3,8 +3,8 @@
 //! Unsafe, and why it is sound: an [`Avx512`] is made by [`Avx512::detect`] alone, which asks the processor; so wherever there is one, its instructions exist.
 //! Memory is touched through references to arrays only, at places that lie inside them, by instructions that ask for no alignment.
 
-use crate::Block;
-use crate::kernel::{Machine, compress};
+use crate::kernel::{Machine, Rows};
+use crate::{Algorithm, Block};
 use std::arch::x86_64::*;
 
 /// Lanes of one vector.
@@ -28,14 +28,14 @@ impl Avx512 {
         found.then_some(Avx512(()))
     }
 
-    /// See [`compress`].
-    pub(crate) fn compress(self, state: &mut [[u32; LANES]; 5], blocks: &[&[Block]; LANES]) {
+    /// Every lane's blocks, as many as the shortest has.
+    pub(crate) fn compress<A: Algorithm>(self, rows: &mut Rows<LANES>, blocks: &[&[Block]; LANES]) {
         #[target_feature(enable = "avx512f,avx512bw")]
-        fn with_avx512(m: Avx512, state: &mut [[u32; LANES]; 5], blocks: &[&[Block]; LANES]) {
-            compress(m, state, blocks);
+        fn with_avx512<A: Algorithm>(m: Avx512, rows: &mut Rows<LANES>, blocks: &[&[Block]; LANES]) {
+            A::side_by_side(m, rows, blocks);
         }
         // SAFETY: `self` is the proof that AVX-512 is there.
-        unsafe { with_avx512(self, state, blocks) }
+        unsafe { with_avx512::<A>(self, rows, blocks) }
     }
 }
 
@@ -175,6 +175,12 @@ impl Machine<LANES> for Avx512 {
     #[inline(always)]
     fn rotate_left<const BITS: i32, const BACK: i32>(self, a: __m512i) -> __m512i {
         unsafe { _mm512_rol_epi32::<BITS>(a) }
+    }
+
+    #[inline(always)]
+    fn shift_right<const BITS: i32>(self, a: __m512i) -> __m512i {
+        // `_mm512_srli_epi32` wants its constant unsigned, and constants cannot be converted yet; the compiler makes the same of this.
+        unsafe { _mm512_srlv_epi32(a, _mm512_set1_epi32(BITS)) }
     }
 
     #[inline(always)]

@@ -1,4 +1,4 @@
-//! What the kernel runs on, and which of it this processor has.
+//! What the kernels run on, and which of it this processor has.
 //!
 //! The modules with the name of an instruction set are the only ones with unsafe code; each opens with its argument.
 
@@ -16,9 +16,10 @@ mod avx512;
 mod sha_ni;
 
 use crate::feed::{Narrow, feed};
-use crate::{Backend, Job};
+use crate::{Algorithm, Backend, Job};
 #[cfg(not(target_arch = "x86_64"))]
 use absent::{Avx2, Avx512};
+use array::Array;
 #[cfg(target_arch = "x86_64")]
 use {avx2::Avx2, avx512::Avx512};
 
@@ -54,12 +55,12 @@ impl Machines {
     }
 
     /// One that is not there hashes one stream at a time.
-    pub(crate) fn absorb(&self, backend: Backend, jobs: &mut [Job<'_>], narrow: Narrow) {
+    pub(crate) fn absorb<A: Algorithm>(&self, backend: Backend, jobs: &mut [Job<'_, A>], narrow: Narrow) {
         match (backend, self.avx512, self.avx2) {
-            (Backend::Avx512, Some(avx512), _) => feed(jobs, narrow, |state, blocks| avx512.compress(state, blocks)),
-            (Backend::Avx2, _, Some(avx2)) => feed(jobs, narrow, |state, blocks| avx2.compress(state, blocks)),
+            (Backend::Avx512, Some(avx512), _) => feed(jobs, narrow, |rows, blocks| avx512.compress::<A>(rows, blocks)),
+            (Backend::Avx2, _, Some(avx2)) => feed(jobs, narrow, |rows, blocks| avx2.compress::<A>(rows, blocks)),
             // Few streams share these lanes too, to find out which are the longest.
-            _ => feed(jobs, narrow, array::compress_arrays),
+            _ => feed(jobs, narrow, |rows, blocks| Array.compress::<A>(rows, blocks)),
         }
     }
 }

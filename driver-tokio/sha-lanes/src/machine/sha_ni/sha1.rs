@@ -1,35 +1,14 @@
-//! Two streams interleaved over SHA-NI: each waits for its own last instruction, and the other fills the wait.
-//!
-//! Unsafe, and why it is sound: a [`ShaNi`] is made by [`ShaNi::detect`] alone, which asks the processor; so wherever there is one, its instructions exist. Memory
-//! is touched through references to arrays only, at places that lie inside them, by instructions that ask for no alignment.
+//! The rounds of SHA-1 over SHA-NI, four at a time.
 
+use super::load;
 use crate::Block;
 use std::arch::x86_64::*;
-
-/// The proof that the processor has SHA-NI and what it is used with.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ShaNi(());
 
 /// One stream's state in registers: a to d, and e in the highest word.
 type State = (__m128i, __m128i);
 
-impl ShaNi {
-    /// Asks the processor.
-    pub(crate) fn detect() -> Option<Self> {
-        let found =
-            is_x86_feature_detected!("sha") && is_x86_feature_detected!("ssse3") && is_x86_feature_detected!("sse4.1");
-        found.then_some(ShaNi(()))
-    }
-
-    /// Feeds both streams' blocks, as many as the shorter has.
-    pub(crate) fn compress(self, words: [&mut [u32; 5]; 2], blocks: [&[Block]; 2]) {
-        // SAFETY: `self` is the proof that SHA-NI is there.
-        unsafe { compress(words, blocks) }
-    }
-}
-
 #[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
-fn compress(words: [&mut [u32; 5]; 2], blocks: [&[Block]; 2]) {
+pub(super) fn compress(words: [&mut [u32; 5]; 2], blocks: [&[Block]; 2]) {
     let [first, second] = words;
     let mut state = [unpack(first), unpack(second)];
     for (one, other) in blocks[0].iter().zip(blocks[1]) {
@@ -57,21 +36,14 @@ fn pack((abcd, e): State, words: &mut [u32; 5]) {
     .map(i32::cast_unsigned);
 }
 
-/// Four words of a block, the first in the highest place.
-#[target_feature(enable = "ssse3")]
-fn load(block: &Block, quarter: usize) -> __m128i {
-    let swap = _mm_set_epi64x(0x0001_0203_0405_0607, 0x0809_0a0b_0c0d_0e0f);
-    let bytes: &[u8; 16] = &block.as_chunks::<16>().0[quarter];
-    // SAFETY: sixteen bytes are read from an array of sixteen.
-    _mm_shuffle_epi8(unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }, swap)
-}
-
 #[inline]
 #[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
 fn one_block(before: [State; 2], blocks: [&Block; 2]) -> [State; 2] {
-    let mut w = [[_mm_setzero_si128(); 2]; 4];
+    // Four words of a block, the first in the highest place.
+    let order = _mm_set_epi64x(0x0001_0203_0405_0607, 0x0809_0a0b_0c0d_0e0f);
+    let mut w = [[order; 2]; 4];
     for (quarter, w) in w.iter_mut().enumerate() {
-        *w = [load(blocks[0], quarter), load(blocks[1], quarter)];
+        *w = [load(blocks[0], quarter, order), load(blocks[1], quarter, order)];
     }
     let mut abcd = [before[0].0, before[1].0];
     // What the next four rounds add e to.
