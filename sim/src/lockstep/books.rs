@@ -184,17 +184,18 @@ impl Books {
         let whole = u64::from(layout.len_of(piece));
         self.verified += whole;
         self.done.insert(piece.0);
+        // A block may have come before the failure was told, and belong to the next try: then it is not among these.
+        let has_failed = self.failed.contains(&piece.0);
         for (at, senders) in self.senders.range((piece.0, 0)..=(piece.0, u32::MAX)) {
             let len = u64::from(layout.block_len(piece, at.1 / BLOCK_LEN));
             for (conn, asked) in senders {
                 let Some(account) = self.accounts.get_mut(conn) else { continue };
                 // Sent by several: one of them is credited. Perhaps not asked for: perhaps thrown away.
-                account.credit[0] += if *asked && senders.len() == 1 { len } else { 0 };
+                account.credit[0] += if *asked && senders.len() == 1 && !has_failed { len } else { 0 };
                 account.credit[1] += len;
             }
         }
-        if self.failed.contains(&piece.0) {
-            // A block may have come before the failure was told, and belong to the next try.
+        if has_failed {
             self.accounts.values_mut().for_each(|account| account.credit[1] += whole);
         }
         self.take_senders(piece.0);
