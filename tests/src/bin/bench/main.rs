@@ -23,9 +23,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 const USAGE: &str = "\
-usage: bench [ROW ...] [--size MIB] [--runs N] [--dir DIR] [--hash-with MEANS] [--json FILE] [--list]
+usage: bench [ROW ...] [--size MIB] [--runs N] [--clients NAME,...] [--dir DIR] [--hash-with MEANS] [--json FILE] [--list]
 
 Without rows all of them are run. --size: of the torrent (2048). --runs: of each client in each row (3).
+--clients: only these are measured; whoever stands on the other side is there anyhow.
 --dir: where a folder of its own is made, and removed at the end (/dev/shm, or the system's for temporary files).
 --hash-with: one, sha-ni, avx2 or avx512, for sameseed (not for verify). --list: the names of all rows. Rows:";
 
@@ -34,6 +35,7 @@ struct Args {
     rows: Vec<(&'static str, What)>,
     size_mib: usize,
     runs: usize,
+    clients: Option<Vec<String>>,
     dir: PathBuf,
     more: Vec<String>,
     json: Option<PathBuf>,
@@ -42,7 +44,16 @@ struct Args {
 fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, String> {
     let shm = PathBuf::from("/dev/shm");
     let dir = if shm.is_dir() { shm } else { std::env::temp_dir() };
-    let mut args = Args { list: false, rows: Vec::new(), size_mib: 2048, runs: 3, dir, more: Vec::new(), json: None };
+    let mut args = Args {
+        list: false,
+        rows: Vec::new(),
+        size_mib: 2048,
+        runs: 3,
+        clients: None,
+        dir,
+        more: Vec::new(),
+        json: None,
+    };
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or(format!("{word} needs a value"));
         let number = |text: String| text.parse().ok().filter(|n| *n > 0).ok_or(format!("{text:?} is no number"));
@@ -51,6 +62,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, String> {
             "--list" => args.list = true,
             "--size" => args.size_mib = number(value()?)?,
             "--runs" => args.runs = number(value()?)?,
+            "--clients" => args.clients = Some(named(&value()?)?),
             "--dir" => args.dir = value()?.into(),
             "--json" => args.json = Some(value()?.into()),
             "--hash-with" => args.more = vec![word.clone(), value()?],
@@ -61,6 +73,14 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, String> {
         args.rows = ROWS.to_vec();
     }
     Ok(args)
+}
+
+/// Clients, by their names.
+fn named(names: &str) -> Result<Vec<String>, String> {
+    let (here, missing) = clients();
+    let all: Vec<&str> = [here, missing].concat();
+    let known = |name: &str| all.contains(&name).then(|| name.to_owned()).ok_or(format!("{name:?} is none of {all:?}"));
+    names.split(',').map(known).collect()
 }
 
 fn main() -> Outcome {
@@ -96,7 +116,10 @@ fn main() -> Outcome {
                 continue;
             }
         };
-        let names = what.measured(&here);
+        let mut names = what.measured(&here);
+        if let Some(chosen) = &args.clients {
+            names.retain(|name| chosen.iter().any(|chosen| name.split(' ').next() == Some(chosen)));
+        }
         let mut costs: BTreeMap<&str, Vec<Cost>> = BTreeMap::new();
         for _ in 0..args.runs {
             for name in &names {
