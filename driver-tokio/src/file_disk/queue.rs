@@ -1,8 +1,8 @@
 //! What waits for a thread of the disk, and who is done together with whom.
 //!
 //! Jobs are begun in the order in which they came, but for those that hash: of these a thread takes several pieces at a time, because side by side they take less time than one after the
-//! other. What a download brings waits a moment for company, and of it one thread takes all that waits; the others leave what comes meanwhile to it, until it is as much as is
-//! hashed at a time, or has waited long enough. While it waits other jobs go before it, and never longer.
+//! other. What a download brings waits a moment for company, as far as any can come, and of it one thread takes all that waits; the others leave what comes meanwhile to it, until it is as much
+//! as is hashed at a time, or has waited long enough. While it waits other jobs go before it, and never longer.
 
 use super::lock;
 use super::stored::Stored;
@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 const COMPANY: usize = 8;
 /// How long the first run waits for them: of a fast download as many come in that time, and of a slow one nobody notices.
 const LINGER: Duration = Duration::from_millis(5);
+/// Runs that came last, by whose pieces it is told how much company can come: each piece sends its next run when the last one is done.
+const LAST: usize = 2 * COMPANY;
 /// How long runs are left to the thread that absorbs: longer than it takes, unless its disk is slow; then another one takes them, which may be for another disk.
 const PATIENCE: Duration = Duration::from_millis(20);
 
@@ -90,9 +92,20 @@ struct Waiting {
     /// Jobs that are to be absorbed, and since when the first of them waits.
     absorbs: usize,
     since: Option<Instant>,
+    /// The pieces of those that came last.
+    last: VecDeque<(TorrentId, PieceIndex)>,
     /// Of the threads that have nothing to do, those that will look when that has been long enough.
     watchers: usize,
     closing: bool,
+}
+
+impl Waiting {
+    /// How many pieces those that came last belong to.
+    fn pieces(&self) -> usize {
+        let is_first =
+            |(at, piece): &(usize, &(TorrentId, PieceIndex))| !self.last.range(..at).any(|other| other == *piece);
+        self.last.iter().enumerate().filter(is_first).count()
+    }
 }
 
 impl Job {
@@ -117,9 +130,11 @@ impl Queue {
 
     pub(super) fn push(&self, job: Job) {
         let mut waiting = lock(&self.waiting);
-        if matches!(job, Job::Absorb(_)) {
+        if let Job::Absorb(absorb) = &job {
             waiting.absorbs += 1;
             waiting.since.get_or_insert_with(now);
+            waiting.last.truncate(LAST - 1);
+            waiting.last.push_front((absorb.torrent, absorb.piece));
         }
         waiting.jobs.push_back(job);
         self.wake_one(&waiting);
@@ -188,7 +203,7 @@ impl Queue {
     /// Until when what is to be absorbed waits for company, or for the thread that absorbs.
     fn company_until(&self, waiting: &Waiting) -> Option<Instant> {
         let (enough, time) = match waiting.absorbing {
-            0 => (self.width.min(COMPANY), self.linger),
+            0 => (self.width.min(COMPANY).min(waiting.pieces()), self.linger),
             _ => (self.width, self.patience),
         };
         waiting.since.filter(|_| waiting.absorbs < enough && !waiting.closing).map(|since| since + time)
@@ -251,8 +266,20 @@ mod tests {
         Queue { linger: Duration::ZERO, patience: LONG, ..Queue::new(width) }
     }
 
+    /// One into which eight pieces have come side by side.
+    fn wide(queue: Queue) -> Queue {
+        (100..108).for_each(|op| queue.push(absorb(op)));
+        assert_eq!(numbers(queue.next(false)).len(), 8);
+        lock(&queue.waiting).absorbing = 0;
+        queue
+    }
+
     fn absorb(op: u64) -> Job {
-        let (torrent, piece, blocks) = (TorrentId(1), PieceIndex(op as u32), Vec::new());
+        absorb_of(op as u32, op)
+    }
+
+    fn absorb_of(piece: u32, op: u64) -> Job {
+        let (torrent, piece, blocks) = (TorrentId(1), PieceIndex(piece), Vec::new());
         Job::on_files(OpId(op), Operation::Absorb { torrent, piece, begin: 0, blocks, hash: None, last: true })
     }
 
@@ -307,7 +334,7 @@ mod tests {
 
     #[test]
     fn what_is_to_be_absorbed_waits_for_company_while_all_else_goes_on() {
-        let queue = Queue { linger: LONG, ..Queue::new(16) };
+        let queue = wide(Queue { linger: LONG, ..Queue::new(16) });
         [absorb(0), sync(1)].into_iter().for_each(|job| queue.push(job));
         assert_eq!(numbers(queue.next(false)), [1]);
         (2..9).for_each(|op| queue.push(absorb(op)));
@@ -315,14 +342,28 @@ mod tests {
         queue.push(absorb(9));
         queue.close();
         assert_eq!(numbers(queue.next(true)), [9], "nothing more comes");
-        let queue = Queue::new(16);
+        let queue = wide(Queue::new(16));
         queue.push(absorb(0));
         assert_eq!(numbers(queue.next(false)), [0], "its time is over");
     }
 
     #[test]
+    fn nothing_waits_for_more_company_than_can_come() {
+        let queue = Queue { linger: LONG, ..Queue::new(16) };
+        for op in 0..20 {
+            queue.push(absorb_of(7, op));
+            assert_eq!(numbers(queue.next(op > 0)), [op], "it is the only piece");
+        }
+        queue.push(absorb_of(8, 20));
+        queue.push(sync(21));
+        assert_eq!(numbers(queue.next(true)), [21], "there are two");
+        queue.push(absorb_of(7, 22));
+        assert_eq!(numbers(queue.next(false)), [20, 22]);
+    }
+
+    #[test]
     fn what_has_waited_long_enough_goes_although_there_is_always_something_else() {
-        let queue = Queue::new(16);
+        let queue = wide(Queue::new(16));
         queue.push(absorb(0));
         for op in 1..1_000_000 {
             queue.push(hash(op));
