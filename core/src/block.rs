@@ -36,10 +36,15 @@ impl fmt::Debug for Block {
     }
 }
 
-/// The pool: `capacity` blocks, of which some are reserved for requests, some are out, the rest are free.
+/// The pool: so many blocks, of which some are reserved for requests, some are out, the rest are free.
+///
+/// How many depends on where they come from. Peers that answer at once are kept busy by few, and more would only stand between them and the disk, and out
+/// of the processor's caches; peers that answer late have much on the way, which is neither here nor there.
 #[derive(Clone, Debug)]
 pub struct BlockPool {
     capacity: usize,
+    near: usize,
+    far: usize,
     reserved: usize,
     out: usize,
     /// Buffers already allocated and at rest. Memory grows to what was needed at once, never past `capacity`.
@@ -47,9 +52,9 @@ pub struct BlockPool {
 }
 
 impl BlockPool {
-    /// A pool of at most `capacity` blocks. Nothing is allocated yet.
-    pub fn new(capacity: usize) -> Self {
-        BlockPool { capacity, reserved: 0, out: 0, idle: Vec::new() }
+    /// A pool of at most `capacity` blocks, of which `near` are there wherever they come from. Nothing is allocated yet.
+    pub fn new(capacity: usize, near: usize) -> Self {
+        BlockPool { capacity, near, far: 0, reserved: 0, out: 0, idle: Vec::new() }
     }
 
     /// How many blocks may exist.
@@ -57,9 +62,28 @@ impl BlockPool {
         self.capacity
     }
 
+    /// How many blocks may be reserved or out for now. When it falls, more may be until they have come home.
+    pub fn size(&self) -> usize {
+        self.capacity.min(self.near + self.far)
+    }
+
     /// How many blocks can still be reserved.
     pub fn free(&self) -> usize {
-        self.capacity - self.reserved - self.out
+        self.size().saturating_sub(self.reserved + self.out)
+    }
+
+    /// How many blocks are on their way from distant peers, as far as these have told.
+    pub fn far(&self) -> usize {
+        self.far
+    }
+
+    /// One of the peers has so many on the way; before that it had `before`.
+    ///
+    /// # Panics
+    /// When it had never told of so many.
+    pub fn set_far(&mut self, before: u32, blocks: u32) {
+        let others = self.far.checked_sub(before as usize);
+        self.far = others.expect("what one peer has on the way is part of what all have") + blocks as usize;
     }
 
     /// How many are reserved for requests on the way.
@@ -136,6 +160,7 @@ mod tests {
         Unreserve,
         Take(u32),
         GiveBack(usize),
+        Far(u32),
     }
 
     fn op() -> impl Strategy<Value = Op> {
@@ -144,6 +169,7 @@ mod tests {
             1 => Just(Op::Unreserve),
             3 => (0..=BLOCK_LEN).prop_map(Op::Take),
             2 => (0usize..8).prop_map(Op::GiveBack),
+            1 => (0u32..4).prop_map(Op::Far),
         ]
     }
 
@@ -151,16 +177,17 @@ mod tests {
         #[test]
         fn the_pool_behaves_like_two_counters_and_a_row(
             capacity in 0usize..6,
+            near in 0usize..6,
             ops in proptest::collection::vec(op(), 0..80),
         ) {
-            let mut pool = BlockPool::new(capacity);
-            let (mut reserved, mut most_out) = (0, 0);
+            let mut pool = BlockPool::new(capacity, near);
+            let (mut reserved, mut most_out, mut far) = (0, 0, 0);
             // Blocks that are out, with the byte that each was filled with.
             let mut row: Vec<(Block, u8)> = Vec::new();
             for (stamp, op) in (0u8..).zip(ops) {
                 match op {
                     Op::Reserve => {
-                        let room = reserved + row.len() < capacity;
+                        let room = reserved + row.len() < capacity.min(near + far as usize);
                         prop_assert_eq!(pool.reserve(), room);
                         reserved += usize::from(room);
                     }
@@ -180,12 +207,16 @@ mod tests {
                         prop_assert!(block.iter().all(|byte| *byte == stamp), "nobody else wrote into it");
                         pool.give_back(block);
                     }
+                    Op::Far(blocks) => {
+                        pool.set_far(far, blocks);
+                        far = blocks;
+                    }
                     _ => {}
                 }
                 most_out = most_out.max(row.len());
                 pool.check_invariants();
-                prop_assert_eq!((pool.reserved(), pool.out(), pool.capacity()), (reserved, row.len(), capacity));
-                prop_assert_eq!(pool.free(), capacity - reserved - row.len());
+                prop_assert_eq!((pool.reserved(), pool.out(), pool.far()), (reserved, row.len(), far as usize));
+                prop_assert_eq!(pool.free(), pool.size().saturating_sub(reserved + row.len()));
                 prop_assert_eq!(pool.out + pool.idle.len(), most_out, "as many buffers as were out at once");
             }
         }
@@ -193,7 +224,7 @@ mod tests {
 
     #[test]
     fn reservations_and_blocks_share_one_capacity() {
-        let mut pool = BlockPool::new(2);
+        let mut pool = BlockPool::new(2, 2);
         assert!(pool.reserve() && pool.reserve() && !pool.reserve());
         let block = pool.take(5);
         assert_eq!((block.len(), pool.free(), pool.reserved(), pool.out()), (5, 0, 1, 1));
@@ -205,7 +236,7 @@ mod tests {
     #[test]
     fn each_law_is_seen_to_be_broken() {
         let intact = || {
-            let mut pool = BlockPool::new(2);
+            let mut pool = BlockPool::new(2, 2);
             assert!(pool.reserve() && pool.reserve());
             let _block = pool.take(1);
             pool

@@ -19,6 +19,9 @@ pub struct Config {
     /// Block buffers, 16 KiB each. It bounds what is asked for, and so the memory, whatever peers and disks do.
     /// 1,024 (16 MiB) keep 130 MiB/s busy at a delay of 100 ms.
     pub pool_blocks: usize,
+    /// Of these, those that may be in use however near the peers are. Beyond them there are only as many as are on the way from distant peers (their rate
+    /// times the time that they take to answer): near ones gain nothing from more. It is 1 at least.
+    pub near_blocks: usize,
     /// Connections of the whole engine: each costs some 20 KiB, and most systems allow 1,024 files.
     pub max_connections: usize,
     /// Connections per torrent. Beyond some 50 a download gains nothing.
@@ -128,6 +131,7 @@ impl Default for Config {
             peer_id_prefix: *b"-SM0001-",
             user_agent: String::from(concat!("sameseed/", env!("CARGO_PKG_VERSION"))),
             pool_blocks: 1024,
+            near_blocks: 512,
             max_connections: 400,
             max_connections_per_torrent: 100,
             max_half_open: 30,

@@ -16,6 +16,8 @@ pub(crate) const MAX_WINDOW: u32 = 500;
 const DEFAULT_REQQ: u32 = 250;
 /// On top of the measured round trip: disks and busy peers answer late.
 const SLACK: Duration = Duration::from_millis(1000);
+/// Whoever answers within this time is near: what is on the way from there is no more than what a disk lets wait.
+const NEAR: Duration = Duration::from_millis(5);
 
 /// The request window of one peer.
 #[derive(Clone, Debug)]
@@ -50,6 +52,12 @@ impl Pipeline {
     /// The shortest time from a request to its block, as far as one is known.
     pub(crate) fn round_trip(&self) -> Option<Duration> {
         self.min_round_trip
+    }
+
+    /// Blocks that are on the way from a distant peer at any time, however few of them are waited for here: its rate times its round trip.
+    pub(crate) fn far_blocks(&self) -> u32 {
+        let delay = self.min_round_trip.unwrap_or_default().saturating_sub(NEAR);
+        blocks_in(self.last_rate, delay).min(u64::from(MAX_WINDOW)) as u32
     }
 
     /// Whether the window would be wider if the peer, or our bound, let it.
@@ -94,10 +102,15 @@ impl Pipeline {
         self.last_rate = rate;
         if !self.slow_start {
             let delay = self.min_round_trip.unwrap_or_default() + SLACK;
-            let bytes = u128::from(rate) * delay.as_micros() / 1_000_000;
-            self.window = (bytes / u128::from(BLOCK_LEN)).clamp(u128::from(MIN_WINDOW), u128::from(MAX_WINDOW)) as u32;
+            self.window = blocks_in(rate, delay).clamp(u64::from(MIN_WINDOW), u64::from(MAX_WINDOW)) as u32;
         }
     }
+}
+
+/// How many blocks come in a time, at so many bytes a second.
+fn blocks_in(rate: u64, time: Duration) -> u64 {
+    let blocks = u128::from(rate) * time.as_micros() / 1_000_000 / u128::from(BLOCK_LEN);
+    u64::try_from(blocks).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -114,6 +127,18 @@ mod tests {
         assert_eq!(pipeline.window(), 100, "100 blocks a second with a second of slack");
         pipeline.tick(10, true);
         assert_eq!(pipeline.window(), MIN_WINDOW);
+    }
+
+    #[test]
+    fn a_distant_peer_has_on_the_way_what_it_sends_until_it_is_heard() {
+        let far_blocks = |delay_ms: u64| {
+            let mut pipeline = Pipeline::default();
+            pipeline.block_came(Instant::ZERO + Duration::from_millis(delay_ms), Instant::ZERO);
+            pipeline.tick(100 * 16384, true);
+            pipeline.far_blocks()
+        };
+        assert_eq!([0, 5, 105, 1005, 60_005].map(far_blocks), [0, 0, 10, 100, MAX_WINDOW]);
+        assert_eq!(Pipeline::default().far_blocks(), 0, "nothing has come");
     }
 
     #[test]

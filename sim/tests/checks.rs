@@ -55,10 +55,11 @@ fn crowd() -> Scenario {
     scenario
 }
 
-/// One seeder is much slower than the other: in the end game what it was asked for comes from elsewhere.
+/// One seeder is much slower than the other, and buffers are plenty: in the end game what it was asked for comes from elsewhere.
 fn uneven() -> Scenario {
     let mut scenario = calm();
     scenario.clients[0].access.up_per_s = 32 << 10;
+    scenario.clients.iter_mut().for_each(|client| client.pool_blocks = 128);
     scenario
 }
 

@@ -215,6 +215,8 @@ impl Engine {
         assert_eq!(half_open, self.shared.half_open, "dials under way equal a recount");
         assert_eq!(reserved, self.shared.pool.reserved(), "a request has one reservation");
         assert_eq!(out, self.shared.pool.out(), "buffers are conserved");
+        let far: usize = self.torrents.values().map(|torrent| torrent.far_blocks()).sum();
+        assert_eq!(far, self.shared.pool.far(), "what is on the way from afar equals a recount");
         let promised: u64 = self.torrents.values().map(|torrent| torrent.promised_bytes(&self.shared)).sum();
         assert_eq!(promised, self.shared.lines.down.bucket.promised(), "what all may still receive equals a recount");
         self.check_timers();

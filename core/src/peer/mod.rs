@@ -10,6 +10,7 @@ pub(crate) use messages::{LT_DONTHAVE_ID, News};
 pub(crate) use requests::{Arrival, Incoming, Outstanding};
 
 use crate::bitfield::Bitfield;
+use crate::block::BlockPool;
 use crate::choker::Slot;
 use crate::id::{ConnId, PeerId, TorrentId};
 use crate::ledger::Ledger;
@@ -124,6 +125,8 @@ pub(crate) struct Peer {
     pub turns: Turns,
     /// How many requests to keep under way.
     pub pipeline: Pipeline,
+    /// Blocks on the way that the pool is larger by, because it is distant.
+    pub far_blocks: u32,
     /// Payload from it that was worth keeping when it came.
     pub down: Rate,
     /// Payload to it.
@@ -194,6 +197,7 @@ impl Peer {
             choke_since: now,
             turns: Turns::default(),
             pipeline: Pipeline::default(),
+            far_blocks: 0,
             down: Rate::default(),
             up: Rate::default(),
             ledger: Ledger::default(),
@@ -242,10 +246,11 @@ impl Peer {
     }
 
     /// A second has passed.
-    pub(crate) fn tick(&mut self) {
+    pub(crate) fn tick(&mut self, pool: &mut BlockPool) {
         self.patience = (self.patience + messages::PATIENCE_PER_SECOND).min(messages::PATIENCE);
         let busy = !self.requested.is_empty();
         self.pipeline.tick(self.down_this_second, busy);
+        self.tell_far(pool, if busy { self.pipeline.far_blocks() } else { 0 });
         self.down_this_second = 0;
         self.down.tick();
         self.up.tick();

@@ -212,8 +212,14 @@ impl Peer {
         given_up
     }
 
+    /// So many blocks are on the way because it is distant.
+    pub(super) fn tell_far(&mut self, pool: &mut BlockPool, blocks: u32) {
+        pool.set_far(core::mem::replace(&mut self.far_blocks, blocks), blocks);
+    }
+
     /// Ends the connection's claims: its requests, and the block that was arriving, which goes home.
     pub(crate) fn release(&mut self, pool: &mut BlockPool) -> Vec<BlockRequest> {
+        self.tell_far(pool, 0);
         let mut requests = Vec::new();
         for outstanding in self.requested.drain(..) {
             pool.unreserve();

@@ -17,7 +17,7 @@ fn busy() -> Peer {
     peer.go_live(Instant::ZERO, &theirs, &ours, 10);
     peer.has = Bitfield::full(10);
     peer.note_requested(Instant::ZERO, request(1, 100));
-    let mut pool = BlockPool::new(1);
+    let mut pool = BlockPool::new(1, 1);
     assert!(pool.reserve());
     let (request, block) = (request(1, 0), Some(pool.take(100)));
     peer.begin_incoming(Incoming { request, sent: Instant::ZERO, block, filled: 0, counted: true, unrequested: false });

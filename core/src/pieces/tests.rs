@@ -143,7 +143,7 @@ impl World {
         let layout = Layout::new(vec![(vec![String::from("file")], len, false)], shape.1 * BLOCK_LEN).unwrap();
         World {
             pieces: Pieces::new(layout.clone()),
-            pool: BlockPool::new(POOL),
+            pool: BlockPool::new(POOL, POOL),
             layout,
             model: vec![Piece::Missing; shape.0 as usize],
             work: Vec::new(),

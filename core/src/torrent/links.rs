@@ -288,7 +288,7 @@ impl Torrent {
         let (mut late, mut snubbing) = (Vec::new(), Vec::new());
         let config = &shared.config;
         for peer in self.peers.values_mut() {
-            peer.tick();
+            peer.tick(&mut shared.pool);
             if peer.tx.bytes_at_driver() == 0 {
                 peer.tx_moved = now;
             }

@@ -403,6 +403,11 @@ impl Torrent {
         (dialing, self.peers.values().map(|peer| peer.requested().len()).sum(), self.buffers())
     }
 
+    /// Blocks on the way from distant peers.
+    pub(crate) fn far_blocks(&self) -> usize {
+        self.peers.values().map(|peer| peer.far_blocks as usize).sum()
+    }
+
     fn buffers(&self) -> usize {
         let arriving = self.peers.values().filter_map(Peer::incoming).filter(|incoming| incoming.block.is_some());
         arriving.count() + self.pieces.iter_open().map(|(_, open)| open.buffers()).sum::<usize>()

@@ -108,7 +108,7 @@ impl Torrent {
 
     /// How many requests one peer may have under way, however wide its window: none may hold so much of the pool that others cannot be asked.
     pub(super) fn share_of_pool(&self, shared: &Shared) -> u32 {
-        let share = (shared.pool.capacity() / self.sources.max(1)).max(MIN_SHARE) as u32;
+        let share = (shared.pool.size() / self.sources.max(1)).max(MIN_SHARE) as u32;
         share.min(self.window_under_limits(shared))
     }
 

@@ -121,7 +121,7 @@ pub(crate) struct Shared {
 impl Shared {
     /// Nothing under way.
     pub(crate) fn new(config: Config, peer_id: PeerId, clock: (Instant, u64)) -> Self {
-        let pool = BlockPool::new(config.pool_blocks);
+        let pool = BlockPool::new(config.pool_blocks, config.near_blocks.max(1));
         let mut lines = Lines::default();
         lines.down.bucket.set_rate(Instant::ZERO, config.limits.down);
         lines.up.bucket.set_rate(Instant::ZERO, config.limits.up);

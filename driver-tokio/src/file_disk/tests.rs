@@ -71,7 +71,7 @@ fn byte(at: usize) -> u8 {
 
 /// Blocks of the torrent's formula, `len` bytes from `from`.
 fn blocks(from: usize, len: usize) -> Vec<Block> {
-    let mut pool = BlockPool::new(1000);
+    let mut pool = BlockPool::new(1000, 1000);
     let mut blocks = Vec::new();
     let mut at = from;
     while at < from + len {

@@ -330,7 +330,9 @@ impl Scenario {
             let (pool_blocks, upload_slots) = (client.pool_blocks, client.upload_slots);
             let limits = client.limits;
             let (goals, turns) = (client.goals, client.turns);
-            let config = Config { pool_blocks, upload_slots, own_ips, limits, goals, turns, ..Config::default() };
+            let near_blocks = pool_blocks.div_ceil(2);
+            let config =
+                Config { pool_blocks, near_blocks, upload_slots, own_ips, limits, goals, turns, ..Config::default() };
             let full = client.seeder || client.start.is_some();
             world.add_selective_host(client.access, full, config, &client.peers, &client.skips);
             if let Some((after, limits)) = client.later {

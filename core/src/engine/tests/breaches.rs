@@ -87,6 +87,7 @@ fn each_law_of_the_engine_is_seen_to_be_broken() {
                 assert!(shared(world).pool.reserve());
                 let _lost = shared(world).pool.take(1);
             }),
+            ("what is on the way from afar equals a recount", |world| shared(world).pool.set_far(0, 1)),
             ("peers are looked at in time", |world| set(world, TimerKind::Torrent(TORRENT), None)),
             ("trackers are looked at in time", |world| set(world, TimerKind::Announce(TORRENT), None)),
             ("what all may still receive equals a recount", |world| shared(world).lines.down.bucket.promise(1)),

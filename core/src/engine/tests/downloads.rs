@@ -354,6 +354,29 @@ fn of_many_who_wait_for_a_buffer_each_has_a_turn() {
 }
 
 #[test]
+fn what_is_on_the_way_from_distant_peers_comes_on_top_of_the_pool_for_near_ones() {
+    // In each fifth of a second a peer answers what it was asked for in the one before, and a near one also what it is asked for meanwhile.
+    for (is_near, fewest) in [(true, 4), (false, 20)] {
+        let mut world = World::new(4000, BLOCK_LEN, false, Config { pool_blocks: 24, near_blocks: 4, ..config() });
+        let peer = world.seed(1, true);
+        world.say(peer, &Message::Unchoke);
+        assert_eq!(world.asked(peer).len(), 4, "nothing is known of the distance");
+        for _ in 0..40 {
+            let before = world.asked(peer).len();
+            world.pass(Duration::from_millis(200));
+            world.serve(peer, before << u32::from(is_near));
+        }
+        let most = if is_near { 4 } else { 24 };
+        assert!((fewest..=most).contains(&world.asked(peer).len()), "{} under way", world.asked(peer).len());
+        world.drop_link(peer);
+        let next = world.seed(2, true);
+        world.say(next, &Message::Unchoke);
+        assert_eq!(world.asked(next).len(), 4, "who is gone has nothing on the way");
+        world.audit();
+    }
+}
+
+#[test]
 fn of_torrents_that_wait_for_a_buffer_each_has_a_turn() {
     let mut world = World::new(40, BLOCK_LEN, false, Config { pool_blocks: 2, ..config() });
     let with_pieces = |world: &mut World, host: u8, has: fn(u32) -> bool| {
