@@ -64,7 +64,7 @@ impl BlockPool {
 
     /// How many blocks may be reserved or out for now. When it falls, more may be until they have come home.
     pub fn size(&self) -> usize {
-        self.capacity.min(self.near + self.far)
+        self.capacity.min(self.near.saturating_add(self.far))
     }
 
     /// How many blocks can still be reserved.
@@ -231,6 +231,13 @@ mod tests {
         pool.unreserve();
         pool.give_back(block);
         assert_eq!(pool.free(), 2);
+    }
+
+    #[test]
+    fn whoever_sets_no_bound_for_near_peers_has_the_whole_pool() {
+        let mut pool = BlockPool::new(2, usize::MAX);
+        pool.set_far(0, u32::MAX);
+        assert_eq!(pool.size(), 2);
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub struct Config {
     /// 1,024 (16 MiB) keep 130 MiB/s busy at a delay of 100 ms.
     pub pool_blocks: usize,
     /// Of these, those that may be in use however near the peers are. Beyond them there are only as many as are on the way from distant peers (their rate
-    /// times the time that they take to answer): near ones gain nothing from more. It is 1 at least.
+    /// times the time that they take to answer): near ones gain nothing from more. 0 counts as 1; `usize::MAX` makes no difference between near and distant.
     pub near_blocks: usize,
     /// Connections of the whole engine: each costs some 20 KiB, and most systems allow 1,024 files.
     pub max_connections: usize,

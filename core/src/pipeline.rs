@@ -54,7 +54,7 @@ impl Pipeline {
         self.min_round_trip
     }
 
-    /// Blocks that are on the way from a distant peer at any time, however few of them are waited for here: its rate times its round trip.
+    /// Blocks that are between us and a distant peer at any time: its rate times its round trip. Of a near one there are none.
     pub(crate) fn far_blocks(&self) -> u32 {
         let delay = self.min_round_trip.unwrap_or_default().saturating_sub(NEAR);
         blocks_in(self.last_rate, delay).min(u64::from(MAX_WINDOW)) as u32

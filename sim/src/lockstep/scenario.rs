@@ -330,6 +330,7 @@ impl Scenario {
             let (pool_blocks, upload_slots) = (client.pool_blocks, client.upload_slots);
             let limits = client.limits;
             let (goals, turns) = (client.goals, client.turns);
+            // Simulated pools are small: the other half is for whoever is distant.
             let near_blocks = pool_blocks.div_ceil(2);
             let config =
                 Config { pool_blocks, near_blocks, upload_slots, own_ips, limits, goals, turns, ..Config::default() };

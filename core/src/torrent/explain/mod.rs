@@ -278,7 +278,9 @@ impl Torrent {
     /// No block buffer is free.
     fn buffers_full(&self, shared: &Shared) -> Option<Cause> {
         let pool = &shared.pool;
-        let full = Cause::BuffersFull { buffers: pool.size() as u32, filled: pool.out() as u32 };
+        // The pool has just become smaller: more may still be filled than it will have.
+        let buffers = pool.size().max(pool.out()) as u32;
+        let full = Cause::BuffersFull { buffers, filled: pool.out() as u32 };
         (pool.free() == 0).then_some(full)
     }
 
