@@ -24,11 +24,29 @@ pub(crate) struct TxQueue {
     payload: u64,
     /// Control bytes in the batch that may leave and were already told of.
     told: u64,
+    /// Nothing in the batch is urgent: it leaves with what comes next, or when it is told to.
+    can_wait: bool,
 }
 
 impl TxQueue {
     /// Queues bytes written by `encode`.
     pub(crate) fn push_with(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
+        self.can_wait = false;
+        self.append(encode);
+    }
+
+    /// Queues a control message that leaves in its turn, but makes nobody send: with the next one that does, or at [`TxQueue::hurry`].
+    pub(crate) fn push_patiently(&mut self, message: &Message<'_>) {
+        self.can_wait |= self.batch.segments.is_empty();
+        self.append(|out| message.encode(out));
+    }
+
+    /// What could wait waits no longer.
+    pub(crate) fn hurry(&mut self) {
+        self.can_wait = false;
+    }
+
+    fn append(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
         let start = self.batch.bytes.len();
         encode(&mut self.batch.bytes);
         let end = self.batch.bytes.len();
@@ -58,7 +76,7 @@ impl TxQueue {
     pub(crate) fn is_ready(&self) -> bool {
         match self.batch.segments.first() {
             None => false,
-            Some(Segment::Bytes(_)) => true,
+            Some(Segment::Bytes(_)) => !self.can_wait,
             Some(Segment::File { .. }) => self.held < self.payload,
         }
     }
@@ -79,9 +97,10 @@ impl TxQueue {
         self.held = self.held.saturating_sub(bytes);
     }
 
-    /// Under a limit: control bytes that may leave since the last call. Those behind held payload leave, and count, when it does.
+    /// Under a limit: control bytes that may leave since the last call. Those behind held payload leave, and count, when it does; those that can wait when
+    /// they wait no longer.
     pub(crate) fn take_control_bytes(&mut self) -> u64 {
-        if !self.limited {
+        if !self.limited || self.can_wait {
             return 0;
         }
         let (mut free, mut ready) = (self.payload - self.held, 0);
@@ -103,6 +122,7 @@ impl TxQueue {
     /// Moves everything that may leave into `batch`, whose memory is taken in exchange.
     pub(crate) fn take(&mut self, batch: &mut TxBatch) {
         batch.clear();
+        self.can_wait = false;
         if self.held == 0 {
             (self.payload, self.told) = (0, 0);
             core::mem::swap(batch, &mut self.batch);
@@ -178,6 +198,8 @@ impl TxQueue {
         let payload = self.batch.segments.iter().filter(|s| matches!(s, Segment::File { .. })).map(Segment::len_bytes);
         assert_eq!(self.payload, payload.sum::<u64>(), "payload that waits equals a recount");
         assert!(self.held <= self.payload, "no more is held than there is");
+        let only_messages = self.payload == 0 && !self.batch.segments.is_empty();
+        assert!(!self.can_wait || only_messages, "only messages can wait");
     }
 
     fn count(&mut self, len: u64, payload: bool) {
@@ -276,6 +298,35 @@ mod tests {
             assert_eq!(tx.take_control_bytes(), counted);
         }
         assert_eq!(filled(false).take_control_bytes(), 0, "without a limit nobody counts");
+        tx.take(&mut batch);
+        tx.push_patiently(&Message::Have(PieceIndex(3)));
+        assert_eq!(tx.take_control_bytes(), 0);
+        tx.hurry();
+        assert_eq!((tx.take_control_bytes(), tx.take_control_bytes()), (9, 0));
+    }
+
+    #[test]
+    fn what_can_wait_leaves_in_its_turn_with_what_cannot_or_when_it_is_told_to() {
+        let (mut tx, mut batch) = (TxQueue::default(), TxBatch::default());
+        let push = |tx: &mut TxQueue, piece| {
+            tx.push_patiently(&Message::Have(PieceIndex(piece)));
+            tx.check_invariants();
+            tx.is_ready()
+        };
+        assert!(!push(&mut tx, 0) && !push(&mut tx, 1));
+        tx.push(&Message::Choke);
+        assert!(tx.is_ready() && push(&mut tx, 2), "it holds nothing up");
+        tx.take(&mut batch);
+        assert_eq!(
+            batch.bytes,
+            [&[0, 0, 0, 5, 4, 0, 0, 0, 0, 0, 0, 0, 5, 4, 0, 0, 0, 1, 0, 0, 0, 1, 0][..], &[0, 0, 0, 5, 4, 0, 0, 0, 2]]
+                .concat()
+        );
+        assert!(!tx.is_ready() && !push(&mut tx, 3), "all has left");
+        tx.hurry();
+        assert!(tx.is_ready());
+        tx.take(&mut batch);
+        assert_eq!(batch.len_bytes(), 9);
     }
 
     #[test]
@@ -294,6 +345,10 @@ mod tests {
                 ("what waits for the driver is not yet flushed", |tx| _ = tx.flushed(1)),
                 ("payload that waits equals a recount", |tx| tx.payload += 1),
                 ("no more is held than there is", |tx| tx.held += 1),
+                ("only messages can wait", |tx| {
+                    tx.take(&mut TxBatch::default());
+                    tx.can_wait = true;
+                }),
             ],
         );
     }

@@ -12,7 +12,7 @@ pub(crate) use requests::{Arrival, Incoming, Outstanding};
 use crate::bitfield::Bitfield;
 use crate::block::BlockPool;
 use crate::choker::Slot;
-use crate::id::{ConnId, PeerId, TorrentId};
+use crate::id::{ConnId, PeerId, PieceIndex, TorrentId};
 use crate::ledger::Ledger;
 use crate::limiter::LEAST_BYTES;
 use crate::pipeline::{MAX_WINDOW, Pipeline};
@@ -237,6 +237,19 @@ impl Peer {
         self.tx.push(message);
     }
 
+    /// Tells it that we have a piece. It can wait for the next second, or for the next message, when it changes nothing now: when the peer has the piece
+    /// too, or is interested already and may not ask. A `have` alone costs a system call and wakes the other side, hundreds of times a second among many.
+    pub(crate) fn tell_have(&mut self, now: Instant, piece: PieceIndex) {
+        let have = Message::Have(piece);
+        let changes_nothing =
+            if self.has.get(piece) { self.am_interested } else { self.peer_interested && self.am_choking() };
+        if changes_nothing {
+            self.tx.push_patiently(&have);
+        } else {
+            self.send(now, &have);
+        }
+    }
+
     /// Tells the peer whether we want something, when that changed.
     pub(crate) fn set_interested(&mut self, now: Instant, interested: bool) {
         if self.am_interested != interested {
@@ -248,6 +261,7 @@ impl Peer {
     /// A second has passed.
     pub(crate) fn tick(&mut self, pool: &mut BlockPool) {
         self.patience = (self.patience + messages::PATIENCE_PER_SECOND).min(messages::PATIENCE);
+        self.tx.hurry();
         let busy = !self.requested.is_empty();
         self.pipeline.tick(self.down_this_second, busy);
         self.tell_far(pool, if busy { self.pipeline.far_blocks() } else { 0 });

@@ -150,7 +150,12 @@ impl Torrent {
             }
             // Asked for more when all that came was decoded.
             News::Unchoked => self.recount_sources(),
-            News::InterestChanged => self.rechoke(now, shared),
+            News::InterestChanged => {
+                // It may want what it has not been told of.
+                peer.tx.hurry();
+                shared.announce_tx(peer);
+                self.rechoke(now, shared);
+            }
             News::FirstPieces => {
                 peer.wanted = peer.has.iter_ones_not_in(self.pieces.settled()).count() as u32;
                 if peer.has.is_full() {
@@ -198,6 +203,10 @@ impl Torrent {
             return Err(CloseReason::BothComplete);
         }
         peer.set_interested(now, peer.wanted > 0);
+        if !peer.am_interested {
+            // It would wonder why, not having been told yet that we have it.
+            peer.tx.hurry();
+        }
         shared.announce_tx(peer);
         self.recount_sources();
         Ok(())

@@ -11,7 +11,6 @@ use crate::peer::Stage;
 use crate::pieces::{OpenPiece, Sent, Store, Verdict};
 use crate::time::Instant;
 use crate::view::TorrentState;
-use crate::wire::Message;
 use alloc::vec::Vec;
 
 impl Torrent {
@@ -163,7 +162,7 @@ impl Torrent {
 
     fn tell_have(&mut self, now: Instant, shared: &mut Shared, piece: PieceIndex, was_wanted: bool) {
         for peer in self.peers.values_mut().filter(|peer| peer.stage == Stage::Live) {
-            peer.send(now, &Message::Have(piece));
+            peer.tell_have(now, piece);
             peer.wanted -= u32::from(was_wanted && peer.has.get(piece));
             peer.set_interested(now, peer.wanted > 0);
             shared.announce_tx(peer);

@@ -41,6 +41,7 @@ checks! {
     NotChoking "no block is sent while we choke, outside the allowed-fast set",
     BitfieldFirst "the pieces we have are told first or not at all",
     HaveOnce "a piece is announced once per connection",
+    HaveIsTold "a piece that comes is announced to everybody within two seconds, unless payload before it is held by a limit",
     HaveIsTrue "only pieces are announced that stand verified on the disk",
     TakenBack "a piece that was announced and is found to be gone is taken back from everybody, and no other",
     Interested "we say that we are interested exactly while the peer has told of a piece that we lack and want",

@@ -212,6 +212,7 @@ impl World {
         // A request may have waited, or wait now, for the end of a block that leaves in parts.
         let late = late || self.host(index).wires.values().any(Wire::speaks_late);
         let touched = std::mem::take(&mut self.host_mut(index).touched);
+        self.host(index).judge_unsaid(now)?;
         for conn in &touched {
             let host = self.host_mut(index);
             let Some(wire) = host.wires.get_mut(conn) else { continue };
@@ -367,6 +368,7 @@ impl World {
         {
             broken(check, index, &detail);
         }
+        self.host_mut(index).note_pieces(now, notice);
         let content = self.content.clone();
         let Host { books, engine, .. } = self.host_mut(index);
         books

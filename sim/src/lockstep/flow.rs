@@ -91,6 +91,11 @@ impl Flow {
         all.filter(|bytes_per_s| *bytes_per_s > 0).min()
     }
 
+    /// Whether what it sends is limited.
+    pub(super) fn is_up_limited(&self) -> bool {
+        self.up.iter().any(|cup| cup.bytes_per_s > 0)
+    }
+
     /// Bytes received and sent in this life.
     pub(super) fn totals(&self) -> [u64; 2] {
         [self.received, self.sent]

@@ -8,7 +8,7 @@ use super::flow::Flow;
 use super::sabotage::Sabotage;
 use super::told::Told;
 use super::wire::{Breach, Knowledge, Wire};
-use sameseed_core::action::TxBatch;
+use sameseed_core::action::{Notice, TxBatch};
 use sameseed_core::config::{ActiveLimits, Config, SeedingGoals};
 use sameseed_core::engine::Engine;
 use sameseed_core::event::{AddTorrent, Command, Event, Outcome};
@@ -218,6 +218,31 @@ impl Host {
                 self.touched.extend(self.wires.keys());
             }
         }
+    }
+
+    /// Whoever is connected is to hear of pieces that have come.
+    pub(super) fn note_pieces(&mut self, now: Instant, notice: &Notice) {
+        match notice {
+            Notice::PieceVerified { piece, .. } => self.wires.values_mut().for_each(|wire| wire.verified(now, piece.0)),
+            Notice::PiecesLost { pieces, .. } => {
+                let wires = self.wires.values_mut();
+                wires.for_each(|wire| pieces.iter().for_each(|piece| wire.lost(piece.0)));
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether everybody has heard of all pieces in time. Under a limit what is to be said may stand behind payload that is held.
+    ///
+    /// # Errors
+    /// When somebody has not.
+    pub(super) fn judge_unsaid(&self, now: Instant) -> Result<(), Breach> {
+        if self.flow.is_up_limited() {
+            return Ok(());
+        }
+        self.wires.iter().try_for_each(|(conn, wire)| {
+            wire.judge_unsaid(now).map_err(|(check, detail)| (check, format!("{conn}: {detail}")))
+        })
     }
 
     /// It was told to check everything again.

@@ -35,6 +35,7 @@ pub enum Sabotage {
     SendsWhileChoking,
     TellsPiecesAgain,
     RepeatsHave,
+    SwallowsHave,
     KeepsWhatIsGone,
     TakesBackWhatItNeverHad,
     AnnouncesWhatItLacks,
@@ -209,6 +210,7 @@ impl Sabotage {
                 add(Some(NaiveMessage::HaveNone))
             }
             RepeatsHave => double(&bytes, HAVE),
+            SwallowsHave => keep(&bytes, |id| id != HAVE),
             KeepsWhatIsGone => {
                 frames(&bytes).into_iter().filter(|frame| !is_donthave(frame)).collect::<Vec<_>>().concat()
             }

@@ -6,7 +6,7 @@
 use super::checks::Check;
 use super::stream::{Heard, Readable, Stream};
 use crate::naive_wire::NaiveMessage;
-use sameseed_core::time::Instant;
+use sameseed_core::time::{Duration, Instant};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A block, or what should be one: piece, begin, length.
@@ -20,6 +20,9 @@ const MAX_OWED: usize = 2000;
 const MAX_PAYLOAD_BACKLOG: u64 = (512 + 128) << 10;
 /// All that was given to the network and not yet taken by it: a peer that reads nothing gets `have` messages for a minute at most.
 const MAX_BACKLOG: u64 = 5 << 20;
+
+/// A `have` waits no longer than this for something to leave with: a second, and the next drain.
+const MAX_UNTOLD: Duration = Duration::from_secs(2);
 
 /// What a rule needs to know of the host.
 pub(super) trait Knowledge {
@@ -68,6 +71,8 @@ pub(super) struct Wire {
     lately_untold: BTreeSet<u32>,
     /// The ids under which the other side takes `lt_donthave`, and under which the client does.
     donthave_ids: [Option<u8>; 2],
+    /// Pieces that have come and were not announced yet, since when.
+    unsaid: VecDeque<(Instant, u32)>,
     /// Pieces that the client has found to be gone, and must take back.
     gone: BTreeSet<u32>,
     /// Pieces that touch no selected file.
@@ -128,6 +133,27 @@ impl Wire {
     fn recount_wanted(&mut self) {
         let wanted = self.told.iter().filter(|piece| !self.said_have.contains(piece) && !self.unwanted.contains(piece));
         self.wanted = wanted.count();
+    }
+
+    /// The client has a piece from now on. To itself it says nothing after the handshake.
+    pub(super) fn verified(&mut self, now: Instant, piece: u32) {
+        if self.first_sent && !self.said_have.contains(&piece) {
+            self.unsaid.push_back((now, piece));
+        }
+    }
+
+    /// The client has it no more.
+    pub(super) fn lost(&mut self, piece: u32) {
+        self.unsaid.retain(|(_, unsaid)| *unsaid != piece);
+    }
+
+    /// Whether all was announced in time.
+    ///
+    /// # Errors
+    /// When something was not.
+    pub(super) fn judge_unsaid(&self, now: Instant) -> Result<(), Breach> {
+        let late = self.unsaid.front().filter(|(since, _)| now.since(*since) > MAX_UNTOLD && !self.speaks_late());
+        late.map_or(Ok(()), |(_, piece)| Err((Check::HaveIsTold, format!("piece {piece}"))))
     }
 
     /// The client has found out that a piece is gone: who was told of it must be told that.
@@ -454,6 +480,7 @@ impl Wire {
         if !self.said_have.insert(piece) {
             return Err((Check::HaveOnce, format!("piece {piece}")));
         }
+        self.lost(piece);
         self.wanted -= usize::from(self.told.contains(&piece) && self.wants(piece));
         if !host.holds(piece) {
             return Err((Check::HaveIsTrue, format!("piece {piece}")));

@@ -522,3 +522,39 @@ fn every_peer_is_told_of_every_piece_once() {
     }
     world.audit();
 }
+
+#[test]
+fn a_have_that_changes_nothing_now_is_told_with_the_next_message_or_within_a_second() {
+    let mut world = World::new(40, BLOCK_LEN, false, Config { upload_slots: 1, ..config() });
+    let (seed, silent) = (world.seed(1, true), world.seed(2, true));
+    let [fed, idle, first, second] = [3, 4, 5, 6].map(|host| {
+        let peer = world.accept(host);
+        world.shake(peer, host, true);
+        world.say(peer, &Message::HaveNone);
+        peer
+    });
+    [fed, first, second].map(|peer| world.say(peer, &Message::Interested));
+    world.say(seed, &Message::Unchoke);
+    let everybody = [fed, idle, first, second, silent];
+    everybody.map(|peer| world.news(peer));
+    let haves = |world: &mut World| {
+        everybody.map(|peer| world.news(peer).iter().filter(|said| matches!(said, Said::Have(_))).count())
+    };
+    let asked = world.asked(seed);
+    world.serve(seed, 3);
+    assert_eq!(haves(&mut world), [3, 3, 0, 0, 0], "one may ask, another may become interested, a third has them");
+    world.pass(Duration::from_secs(1));
+    assert_eq!(haves(&mut world), [0, 0, 3, 3, 3]);
+    world.serve(seed, 2);
+    world.say(first, &Message::NotInterested);
+    assert_eq!(haves(&mut world), [2, 2, 2, 0, 0], "it may want them");
+    // Requests are answered in order, so this one came.
+    world.say(second, &Message::Have(asked[0].piece));
+    assert_eq!(haves(&mut world), [0, 0, 0, 2, 0], "it may believe that we want it");
+    world.serve(seed, 1000);
+    assert!(complete(&world));
+    assert_eq!(haves(&mut world), [35, 35, 35, 0, 0], "it has all too, and is gone");
+    world.pass(Duration::from_secs(1));
+    assert_eq!(haves(&mut world), [0, 0, 0, 35, 0]);
+    world.audit();
+}

@@ -146,3 +146,19 @@ fn announcements_are_judged() {
     assert_eq!(breach(true, [By(Bitfield { bits: vec![0b0101_0000, 0] })]), Some(Check::HaveIsTrue));
     assert_eq!(breach(true, [By(Unknown { id: 99, body: vec![] })]), Some(Check::Readable));
 }
+
+#[test]
+fn what_comes_is_to_be_announced_in_time() {
+    let (mut wire, host) = (Wire::new(true), Host([1, 2].into()));
+    let at = |s| Instant::ZERO + Duration::from_secs(s);
+    wire.verified(at(0), 1);
+    assert!(wire.judge_unsaid(at(9)).is_ok(), "its first message is to come");
+    wire.say(HaveNone, false, &host).unwrap();
+    [1, 2, 3].map(|piece| wire.verified(at(0), piece));
+    assert!(wire.judge_unsaid(at(2)).is_ok());
+    assert_eq!(wire.judge_unsaid(at(3)).unwrap_err().0, Check::HaveIsTold);
+    [1, 2].map(|index| wire.say(Have { index }, false, &host).unwrap());
+    assert_eq!(wire.judge_unsaid(at(3)).unwrap_err().1, "piece 3");
+    wire.lost(3);
+    assert!(wire.judge_unsaid(at(3)).is_ok());
+}
