@@ -1,7 +1,8 @@
 //! The send queue of one connection: what waits to be handed to the driver, and what the driver has not yet flushed.
 //!
 //! Payload and control bytes are told apart here, so that an uploaded byte counts only when the network took it. Under a limit of rate payload is held
-//! until it is let go, and a block may leave in several cuts; messages behind a block that is cut wait for its end, all others never wait.
+//! until it is let go, and a block may leave in several cuts; messages behind a block that is cut wait for its end. All others
+//! leave at once, but for those that can wait for the next.
 
 use crate::action::{Segment, TxBatch};
 use crate::id::TorrentId;
@@ -41,9 +42,9 @@ impl TxQueue {
         self.append(|out| message.encode(out));
     }
 
-    /// What could wait waits no longer.
-    pub(crate) fn hurry(&mut self) {
-        self.can_wait = false;
+    /// What could wait waits no longer. Whether anything did.
+    pub(crate) fn hurry(&mut self) -> bool {
+        core::mem::take(&mut self.can_wait)
     }
 
     fn append(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
@@ -323,8 +324,7 @@ mod tests {
                 .concat()
         );
         assert!(!tx.is_ready() && !push(&mut tx, 3), "all has left");
-        tx.hurry();
-        assert!(tx.is_ready());
+        assert!(tx.hurry() && tx.is_ready() && !tx.hurry());
         tx.take(&mut batch);
         assert_eq!(batch.len_bytes(), 9);
     }
@@ -346,7 +346,7 @@ mod tests {
                 ("payload that waits equals a recount", |tx| tx.payload += 1),
                 ("no more is held than there is", |tx| tx.held += 1),
                 ("only messages can wait", |tx| {
-                    tx.take(&mut TxBatch::default());
+                    tx.push_block(TorrentId(1), BlockRequest { piece: PieceIndex(0), begin: 0, len: 100 });
                     tx.can_wait = true;
                 }),
             ],

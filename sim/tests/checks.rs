@@ -127,6 +127,7 @@ fn fire(check: Check) -> (Scenario, usize, Sabotage) {
         Check::NotChoking => (calm(), SEEDER, SendsWhileChoking),
         Check::BitfieldFirst => (calm(), LEECHER, TellsPiecesAgain),
         Check::HaveOnce => (calm(), LEECHER, RepeatsHave),
+        // Slow enough that two seconds pass before anything else is wrong.
         Check::HaveIsTold => (queueing(), LEECHER, SwallowsHave),
         Check::HaveIsTrue => (calm(), LEECHER, AnnouncesWhatItLacks),
         Check::TakenBack => (losing(), LEECHER, KeepsWhatIsGone),

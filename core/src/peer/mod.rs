@@ -237,8 +237,9 @@ impl Peer {
         self.tx.push(message);
     }
 
-    /// Tells it that we have a piece. It can wait for the next second, or for the next message, when it changes nothing now: when the peer has the piece
-    /// too, or is interested already and may not ask. A `have` alone costs a system call and wakes the other side, hundreds of times a second among many.
+    /// Tells it that we have a piece. It can wait for the next message, or for the second to end, when it changes nothing now: when the peer is interested
+    /// already and may not ask, or has the piece too and we want others of it (else it would wonder why not this one). A `have` alone costs a system call
+    /// and wakes the other side, hundreds of times a second among many.
     pub(crate) fn tell_have(&mut self, now: Instant, piece: PieceIndex) {
         let have = Message::Have(piece);
         let changes_nothing =
@@ -247,6 +248,13 @@ impl Peer {
             self.tx.push_patiently(&have);
         } else {
             self.send(now, &have);
+        }
+    }
+
+    /// Whatever can wait waits no longer. To be announced by the caller.
+    pub(crate) fn hurry(&mut self, now: Instant) {
+        if self.tx.hurry() {
+            self.last_sent = now;
         }
     }
 
@@ -261,7 +269,6 @@ impl Peer {
     /// A second has passed.
     pub(crate) fn tick(&mut self, pool: &mut BlockPool) {
         self.patience = (self.patience + messages::PATIENCE_PER_SECOND).min(messages::PATIENCE);
-        self.tx.hurry();
         let busy = !self.requested.is_empty();
         self.pipeline.tick(self.down_this_second, busy);
         self.tell_far(pool, if busy { self.pipeline.far_blocks() } else { 0 });

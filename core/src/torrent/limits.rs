@@ -177,7 +177,7 @@ impl Torrent {
         }
     }
 
-    /// Messages never wait, but payload waits for what they have used. Once a second at least, so that what a limit allows them is not owed later.
+    /// A limit never holds messages, but payload waits for what they have used. Once a second at least, so that what a limit allows them is not owed later.
     pub(super) fn charge_messages(&mut self, now: Instant) {
         self.lines.up.bucket.refill(now);
         for peer in self.peers.values_mut() {

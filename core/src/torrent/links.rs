@@ -289,6 +289,7 @@ impl Torrent {
         let config = &shared.config;
         for peer in self.peers.values_mut() {
             peer.tick(&mut shared.pool);
+            peer.hurry(now);
             if peer.tx.bytes_at_driver() == 0 {
                 peer.tx_moved = now;
             }

@@ -152,7 +152,7 @@ impl Torrent {
             News::Unchoked => self.recount_sources(),
             News::InterestChanged => {
                 // It may want what it has not been told of.
-                peer.tx.hurry();
+                peer.hurry(now);
                 shared.announce_tx(peer);
                 self.rechoke(now, shared);
             }
@@ -205,7 +205,7 @@ impl Torrent {
         peer.set_interested(now, peer.wanted > 0);
         if !peer.am_interested {
             // It would wonder why, not having been told yet that we have it.
-            peer.tx.hurry();
+            peer.hurry(now);
         }
         shared.announce_tx(peer);
         self.recount_sources();
@@ -226,6 +226,8 @@ impl Torrent {
         peer.wanted -= u32::from(!self.pieces.settled().get(piece));
         peer.turns.leave(piece);
         peer.set_interested(now, peer.wanted > 0);
+        // It may want it again, and not know that we have it.
+        peer.hurry(now);
         let asked: Vec<_> = peer.requested().map(|o| o.request).filter(|request| request.piece == piece).collect();
         for request in &asked {
             if peer.forget_request(*request) {

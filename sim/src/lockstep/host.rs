@@ -226,22 +226,20 @@ impl Host {
             Notice::PieceVerified { piece, .. } => self.wires.values_mut().for_each(|wire| wire.verified(now, piece.0)),
             Notice::PiecesLost { pieces, .. } => {
                 let wires = self.wires.values_mut();
-                wires.for_each(|wire| pieces.iter().for_each(|piece| wire.lost(piece.0)));
+                wires.for_each(|wire| pieces.iter().for_each(|piece| wire.settle_unsaid(piece.0)));
             }
             _ => {}
         }
     }
 
-    /// Whether everybody has heard of all pieces in time. Under a limit what is to be said may stand behind payload that is held.
+    /// Whether everybody has heard of all pieces in time.
     ///
     /// # Errors
     /// When somebody has not.
     pub(super) fn judge_unsaid(&self, now: Instant) -> Result<(), Breach> {
-        if self.flow.is_up_limited() {
-            return Ok(());
-        }
+        let limited = self.flow.is_up_limited();
         self.wires.iter().try_for_each(|(conn, wire)| {
-            wire.judge_unsaid(now).map_err(|(check, detail)| (check, format!("{conn}: {detail}")))
+            wire.judge_unsaid(now, limited).map_err(|(check, detail)| (check, format!("{conn}: {detail}")))
         })
     }
 

@@ -22,7 +22,7 @@ const MAX_PAYLOAD_BACKLOG: u64 = (512 + 128) << 10;
 const MAX_BACKLOG: u64 = 5 << 20;
 
 /// A `have` waits no longer than this for something to leave with: a second, and the next drain.
-const MAX_UNTOLD: Duration = Duration::from_secs(2);
+const MAX_UNSAID: Duration = Duration::from_secs(2);
 
 /// What a rule needs to know of the host.
 pub(super) trait Knowledge {
@@ -135,24 +135,28 @@ impl Wire {
         self.wanted = wanted.count();
     }
 
-    /// The client has a piece from now on. To itself it says nothing after the handshake.
+    /// The client has a piece from now on. Before the handshakes it says nothing, and then all that it has by then.
     pub(super) fn verified(&mut self, now: Instant, piece: u32) {
-        if self.first_sent && !self.said_have.contains(&piece) {
+        if self.is_live() && !self.said_have.contains(&piece) {
             self.unsaid.push_back((now, piece));
         }
     }
 
-    /// The client has it no more.
-    pub(super) fn lost(&mut self, piece: u32) {
+    /// A piece was announced, or the client has it no more.
+    pub(super) fn settle_unsaid(&mut self, piece: u32) {
         self.unsaid.retain(|(_, unsaid)| *unsaid != piece);
     }
 
-    /// Whether all was announced in time.
+    /// Whether all was announced in time. On a link to itself a client says nothing after the handshake, and what it has to say under a limit may stand
+    /// behind payload that is held.
     ///
     /// # Errors
     /// When something was not.
-    pub(super) fn judge_unsaid(&self, now: Instant) -> Result<(), Breach> {
-        let late = self.unsaid.front().filter(|(since, _)| now.since(*since) > MAX_UNTOLD && !self.speaks_late());
+    pub(super) fn judge_unsaid(&self, now: Instant, limited: bool) -> Result<(), Breach> {
+        if !self.first_sent || self.speaks_late() || (limited && !self.owed.is_empty()) {
+            return Ok(());
+        }
+        let late = self.unsaid.front().filter(|(since, _)| now.since(*since) > MAX_UNSAID);
         late.map_or(Ok(()), |(_, piece)| Err((Check::HaveIsTold, format!("piece {piece}"))))
     }
 
@@ -480,7 +484,7 @@ impl Wire {
         if !self.said_have.insert(piece) {
             return Err((Check::HaveOnce, format!("piece {piece}")));
         }
-        self.lost(piece);
+        self.settle_unsaid(piece);
         self.wanted -= usize::from(self.told.contains(&piece) && self.wants(piece));
         if !host.holds(piece) {
             return Err((Check::HaveIsTrue, format!("piece {piece}")));

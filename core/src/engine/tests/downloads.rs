@@ -524,6 +524,23 @@ fn every_peer_is_told_of_every_piece_once() {
 }
 
 #[test]
+fn whoever_hears_that_we_want_nothing_more_has_heard_why() {
+    let mut world = World::new(4, BLOCK_LEN, false, config());
+    let (seed, choking) = (world.seed(1, true), world.accept(2));
+    world.shake(choking, 2, true);
+    world.say_bits(choking, |piece| piece > 0);
+    world.say(seed, &Message::Unchoke);
+    world.news(choking);
+    for piece in [1, 2, 3] {
+        assert_eq!(world.news(choking), []);
+        let asked = world.asked(seed).into_iter().find(|request| request.piece.0 == piece).unwrap();
+        world.give(seed, asked);
+    }
+    assert_eq!(world.news(choking), [Said::Have(1), Said::Have(2), Said::Have(3), Said::Plain("not interested")]);
+    world.audit();
+}
+
+#[test]
 fn a_have_that_changes_nothing_now_is_told_with_the_next_message_or_within_a_second() {
     let mut world = World::new(40, BLOCK_LEN, false, Config { upload_slots: 1, ..config() });
     let (seed, silent) = (world.seed(1, true), world.seed(2, true));
@@ -533,10 +550,10 @@ fn a_have_that_changes_nothing_now_is_told_with_the_next_message_or_within_a_sec
         world.say(peer, &Message::HaveNone);
         peer
     });
-    [fed, first, second].map(|peer| world.say(peer, &Message::Interested));
+    [fed, first, second].into_iter().for_each(|peer| world.say(peer, &Message::Interested));
     world.say(seed, &Message::Unchoke);
     let everybody = [fed, idle, first, second, silent];
-    everybody.map(|peer| world.news(peer));
+    everybody.into_iter().for_each(|peer| _ = world.news(peer));
     let haves = |world: &mut World| {
         everybody.map(|peer| world.news(peer).iter().filter(|said| matches!(said, Said::Have(_))).count())
     };

@@ -151,14 +151,20 @@ fn announcements_are_judged() {
 fn what_comes_is_to_be_announced_in_time() {
     let (mut wire, host) = (Wire::new(true), Host([1, 2].into()));
     let at = |s| Instant::ZERO + Duration::from_secs(s);
-    wire.verified(at(0), 1);
-    assert!(wire.judge_unsaid(at(9)).is_ok(), "its first message is to come");
+    let judge = |wire: &Wire, s, limited| wire.judge_unsaid(at(s), limited).err().map(|(check, _)| check);
+    wire.verified(at(0), 0);
+    wire.fast = [Some(true); 2];
+    (1..=3).for_each(|piece| wire.verified(at(0), piece));
+    assert_eq!(judge(&wire, 3, false), None, "its first message is to come");
     wire.say(HaveNone, false, &host).unwrap();
-    [1, 2, 3].map(|piece| wire.verified(at(0), piece));
-    assert!(wire.judge_unsaid(at(2)).is_ok());
-    assert_eq!(wire.judge_unsaid(at(3)).unwrap_err().0, Check::HaveIsTold);
-    [1, 2].map(|index| wire.say(Have { index }, false, &host).unwrap());
-    assert_eq!(wire.judge_unsaid(at(3)).unwrap_err().1, "piece 3");
-    wire.lost(3);
-    assert!(wire.judge_unsaid(at(3)).is_ok());
+    assert_eq!(judge(&wire, 2, false), None);
+    assert_eq!(judge(&wire, 3, false), Some(Check::HaveIsTold));
+    assert_eq!(judge(&wire, 3, true), Some(Check::HaveIsTold), "no payload is held");
+    wire.owed.insert((0, 0, 5), Owed::default());
+    assert_eq!(judge(&wire, 3, true), None);
+    assert_eq!(judge(&wire, 3, false), Some(Check::HaveIsTold));
+    (1..=2).for_each(|index| wire.say(Have { index }, false, &host).unwrap());
+    assert_eq!(wire.judge_unsaid(at(3), false).unwrap_err().1, "piece 3");
+    wire.settle_unsaid(3);
+    assert_eq!(judge(&wire, 3, false), None);
 }

@@ -10,10 +10,12 @@ use std::time::Duration;
 
 /// How long idleness is watched; what it costs meanwhile is the row's CPU time.
 const WATCHED: Duration = Duration::from_secs(60);
+/// So many torrents, the last among them, are asked for to see whether all are seeded.
+const ASKED_FOR: usize = 32;
 /// Bytes of each torrent, in pieces of 16 KiB.
 const LEN_BYTES: usize = 64 * 1024;
 
-/// Starts one client with so many torrents. The wall time is how long it took until every one was being seeded.
+/// Starts one client with so many torrents. The wall time is how long it took until they were being seeded.
 ///
 /// # Errors
 /// When the client fails.
@@ -33,9 +35,10 @@ pub(crate) fn run(stage: &Stage, base: &Path, torrents: usize, name: &str) -> Ou
     let command = command(stage, name, &files, &data, port)?;
     let start = now();
     let mut process = Process::start(stage, "idle", command)?;
-    for hash in &hashes {
-        until_seeded(stage, &mut process, port, hash)?;
-    }
+    // Some of them, all at the same time: clients that look at what comes in twice a second would be asked for minutes.
+    let step = torrents.div_ceil(ASKED_FOR).max(1);
+    let sample: Vec<[u8; 20]> = hashes.iter().rev().step_by(step).copied().collect();
+    until_seeded(stage, &mut process, port, &sample)?;
     let wall_s = start.elapsed().as_secs_f64();
     // What the questions have cost is over by then.
     std::thread::sleep(Duration::from_secs(5));

@@ -53,24 +53,33 @@ pub(crate) fn run(stage: &Stage, base: &Path, files: usize, name: &str) -> Outco
     };
     let start = now();
     let mut process = Process::start(stage, "files", command)?;
-    until_seeded(stage, &mut process, port, &torrent.info_hash)?;
+    until_seeded(stage, &mut process, port, &[torrent.info_hash])?;
     let wall_s = start.elapsed().as_secs_f64();
     Ok(Cost { wall_s, cpu_s: cpu_of(process.id()), peak_mib: peak_mib(process.id()) })
 }
 
-/// Waits until who listens there has all of a torrent.
+/// Waits until who listens there has all of these torrents; each is asked for in a thread of its own.
 ///
 /// # Errors
 /// When it ends, or the stage's time does.
-pub(crate) fn until_seeded(stage: &Stage, process: &mut Process, port: u16, info_hash: &[u8; 20]) -> Outcome {
-    while !seeds(port, info_hash) {
+pub(crate) fn until_seeded(stage: &Stage, process: &mut Process, port: u16, info_hashes: &[[u8; 20]]) -> Outcome {
+    let mut asked_for = info_hashes.to_vec();
+    loop {
+        let seeded: Vec<bool> = std::thread::scope(|scope| {
+            let asking: Vec<_> = asked_for.iter().map(|hash| scope.spawn(|| seeds(port, hash))).collect();
+            asking.into_iter().map(|answer| answer.join().unwrap_or(false)).collect()
+        });
+        let mut seeded = seeded.into_iter();
+        asked_for.retain(|_| !seeded.next().unwrap_or(false));
+        if asked_for.is_empty() {
+            return Ok(());
+        }
         process.check_alive()?;
         if stage.deadline().is_over() {
             return Err("it does not seed in time".into());
         }
         std::thread::sleep(ASK_AGAIN);
     }
-    Ok(())
 }
 
 /// Whether who listens there says of this torrent that it has all pieces.
