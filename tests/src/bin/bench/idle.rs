@@ -35,7 +35,7 @@ pub(crate) fn run(stage: &Stage, base: &Path, torrents: usize, name: &str) -> Ou
     let command = command(stage, name, &files, &data, port)?;
     let start = now();
     let mut process = Process::start(stage, "idle", command)?;
-    // Some of them, all at the same time: clients that look at what comes in twice a second would be asked for minutes.
+    // Some of them, all at the same time: of thousands in turn, the answers themselves would take longer than what is measured.
     let step = torrents.div_ceil(ASKED_FOR).max(1);
     let sample: Vec<[u8; 20]> = hashes.iter().rev().step_by(step).copied().collect();
     until_seeded(stage, &mut process, port, &sample)?;
