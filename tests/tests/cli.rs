@@ -9,8 +9,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tests::{
-    Deadline, EmptyFiles, HttpTracker, Outcome, Process, Sample, ScriptedPeer, Stage, Tree, TreeFile, difference,
-    free_port, http_ok, noise, reply, sameseed_binary,
+    Deadline, EmptyFiles, HttpTracker, Outcome, Process, Sample, ScriptedPeer, Stage, Torrent, Tree, TreeFile,
+    difference, free_port, http_ok, noise, reply, sameseed_binary,
 };
 
 /// Far more than any step here takes.
@@ -536,6 +536,32 @@ fn one_torrent_that_fails_keeps_no_other_and_gives_the_exit_code() -> Outcome {
         })?;
         run.signal("-INT")?;
         assert_eq!(run.end(6)?, 7);
+        Ok(())
+    })
+}
+
+/// Each has news before the last of them is added: more than wait for who does not listen.
+#[test]
+fn thousands_of_torrents_that_are_all_there_end() -> Outcome {
+    const TORRENTS: usize = 3000;
+    Stage::run("cli-thousands", LIMIT_S, |stage| {
+        let (torrents, data) = (stage.folder("torrents")?, stage.folder("data")?);
+        let mut paths = Vec::new();
+        for n in 0..TORRENTS {
+            let content = TreeFile { path: Vec::new(), bytes: vec![1; 100] };
+            let tree = Tree { name: format!("{n}"), files: vec![content] };
+            tree.write_into(&data)?;
+            let torrent = Torrent::write(&tree, 16_384, "http://127.0.0.1:9/announce", torrents.join(&tree.name))?;
+            paths.push(torrent.path);
+        }
+        let paths: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
+        let mut run = Run::start_with(&stage.path(""), &paths, "--dir data --no-resume --listen-port 0")?;
+        let mut ended = 0;
+        run.event(|line| {
+            ended += usize::from(line["event"] == "torrent_ended" && line["exit_code"] == 0);
+            line["event"] == "ended"
+        })?;
+        assert_eq!((run.end(10)?, ended), (0, TORRENTS));
         Ok(())
     })
 }

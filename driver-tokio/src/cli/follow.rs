@@ -44,8 +44,12 @@ pub(crate) struct Run<'a> {
     teller: &'a mut Teller,
     hooks: &'a mut Hooks,
     seed: bool,
+    /// There is one torrent only.
+    is_alone: bool,
     /// Boxed: a leaf of the map is half empty.
     parts: BTreeMap<TorrentId, Box<Part>>,
+    /// Torrents that are not complete and have not ended.
+    incomplete: usize,
     failed: usize,
     /// Of those that have failed, the first: its code is that of the run.
     first_failure: Option<Failure>,
@@ -56,21 +60,26 @@ fn session_ended() -> Failure {
 }
 
 impl<'a> Run<'a> {
-    /// Adds the torrents.
+    /// Adds the torrents. What is heard of the first of them meanwhile is taken in at once: thousands are more than may wait.
     pub(crate) async fn begin(
         session: &'a Session,
         torrents: Vec<AddTorrentOptions>,
         args: &RunArgs,
+        notices: &mut Notices,
         teller: &'a mut Teller,
         hooks: &'a mut Hooks,
     ) -> Result<Self, Failure> {
-        let mut parts = BTreeMap::new();
+        let is_alone = torrents.len() == 1;
+        let parts = BTreeMap::new();
+        let (incomplete, failed, first_failure) = (0, 0, None);
+        let seed = args.seeds();
+        let mut run = Run { session, teller, hooks, seed, is_alone, parts, incomplete, failed, first_failure };
         for options in torrents {
             let part = Box::new(Part {
                 which: Which::from(&options.metainfo),
                 patience: Patience::new(&options.metainfo, args),
                 silence: Silence::default(),
-                call: hooks.prepare(&options.metainfo, &args.dir, &options.priorities),
+                call: run.hooks.prepare(&options.metainfo, &args.dir, &options.priorities),
                 complete: false,
                 ended: false,
             });
@@ -79,9 +88,13 @@ impl<'a> Run<'a> {
             if args.limits() != RateLimits::default() {
                 session.set_limits(Some(torrent), args.limits()).await.map_err(|_| session_ended())?;
             }
-            parts.insert(torrent, part);
+            run.parts.insert(torrent, part);
+            run.incomplete += 1;
+            while let Some(notice) = notices.try_next() {
+                run.hear(&notice).await;
+            }
         }
-        Ok(Run { session, teller, hooks, seed: args.seeds(), parts, failed: 0, first_failure: None })
+        Ok(run)
     }
 
     /// Follows them until all have ended or a signal comes.
@@ -123,6 +136,7 @@ impl<'a> Run<'a> {
         match notice {
             Notice::Complete { downloaded, .. } if !part.complete => {
                 part.complete = true;
+                self.incomplete -= 1;
                 self.teller.complete(&part.which, *downloaded);
                 if let Some(call) = part.call.clone() {
                     self.hooks.call(call, *downloaded);
@@ -153,8 +167,7 @@ impl<'a> Run<'a> {
 
     async fn look(&mut self, now: Duration) -> Result<(), Failure> {
         // Nobody's patience ends with who only seeds: thousands of them are not looked at each second for nothing.
-        let is_all_complete = self.parts.values().all(|part| part.complete || part.ended);
-        if is_all_complete && !self.teller.shows_next_look() {
+        if self.incomplete == 0 && !self.teller.shows_next_look_at_seeds() {
             self.teller.skip_look();
             return Ok(());
         }
@@ -183,10 +196,10 @@ impl<'a> Run<'a> {
 
     /// Nothing more is done for this torrent: it falls silent while others go on.
     async fn end(&mut self, torrent: TorrentId, outcome: Result<Exit, Failure>) {
-        let is_alone = self.parts.len() == 1;
-        let Some(part) = self.parts.get_mut(&torrent) else { return };
+        let Some(part) = self.parts.get_mut(&torrent).filter(|part| !part.ended) else { return };
         part.ended = true;
-        self.teller.ended(&part.which, outcome.as_ref().copied(), is_alone);
+        self.incomplete -= usize::from(!part.complete);
+        self.teller.ended(&part.which, outcome.as_ref().copied(), self.is_alone);
         if let Err(failure) = outcome {
             self.failed += 1;
             self.first_failure.get_or_insert(failure);

@@ -59,7 +59,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<Exit, Failure> {
             ..options(args, metainfo, priorities.clone())
         };
         let torrents = torrents.into_iter().map(ready).collect();
-        let mut run = Run::begin(&session, torrents, args, &mut teller, &mut hooks).await?;
+        let mut run = Run::begin(&session, torrents, args, &mut notices, &mut teller, &mut hooks).await?;
         let outcome = run.follow(&mut notices, &mut signal).await;
         signals::leave_soon(outcome.as_ref().map_or_else(|failure| failure.exit, |exit| *exit));
         session.shutdown().await;

@@ -17,6 +17,8 @@ use std::collections::BTreeMap;
 
 /// How often progress is printed where it cannot be drawn over: every tenth look.
 const PRINT_EVERY_LOOKS: u64 = 10;
+/// The same once all torrents only seed, for weeks perhaps: a multiple of the former.
+const PRINT_SEEDS_EVERY_LOOKS: u64 = 60;
 /// So many lines at most are printed then.
 const PRINT_ROWS: usize = 10;
 /// So many lines at most are drawn: more than people read.
@@ -89,9 +91,9 @@ impl Teller {
         }
     }
 
-    /// Whether the next look would show anything, or be told to anybody.
-    pub(crate) fn shows_next_look(&self) -> bool {
-        self.json || self.lines.is_terminal() || self.prints_next_look()
+    /// Whether a look would show anything, or be told to anybody, when all torrents only seed.
+    pub(crate) fn shows_next_look_at_seeds(&self) -> bool {
+        self.json || self.lines.is_terminal() || (self.looks + 1).is_multiple_of(PRINT_SEEDS_EVERY_LOOKS)
     }
 
     fn prints_next_look(&self) -> bool {

@@ -132,7 +132,7 @@ impl World {
             }
             Event::Flushed { conn, bytes } => {
                 if let Some(wire) = wires.get_mut(conn) {
-                    books.flushed(*conn, wire.flushed(*bytes));
+                    books.flushed(*conn, wire.backlog.flushed(*bytes));
                 }
             }
             Event::Command(Command::Recheck { .. }) => books.rechecked(),
@@ -449,7 +449,7 @@ impl World {
         if let Some(Err((check, detail))) = wires.get_mut(&conn).map(|wire| {
             wire.sent(&bytes.in_world(&content), late, &knowledge)?;
             let is_payload = |segment: &Segment| matches!(segment, Segment::File { .. });
-            batch.segments.iter().try_for_each(|one| wire.handed_over(one.len_bytes(), is_payload(one)))
+            batch.segments.iter().try_for_each(|one| wire.backlog.handed_over(one.len_bytes(), is_payload(one)))
         }) {
             drop(knowledge);
             broken(check, index, &format!("{conn}: {detail}"));

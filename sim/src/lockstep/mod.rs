@@ -5,6 +5,7 @@
 mod abuse;
 mod agenda;
 mod announces;
+mod backlog;
 mod books;
 mod by_hand;
 mod bytes;
@@ -12,6 +13,7 @@ mod chaos;
 pub mod checks;
 mod content;
 mod damage;
+mod debts;
 mod dial;
 mod disk;
 mod drive;

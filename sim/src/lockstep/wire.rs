@@ -3,7 +3,9 @@
 //! It never looks into the engine. `late` says that events were taken in since the engine was last drained: then the order of the two directions is
 //! not known, and rules that depend on it rest.
 
+use super::backlog::Backlog;
 use super::checks::Check;
+use super::debts::Debts;
 use super::stream::{Heard, Readable, Stream};
 use crate::naive_wire::NaiveMessage;
 use sameseed_core::time::{Duration, Instant};
@@ -14,12 +16,6 @@ pub(super) type Range = (u32, u32, u32);
 
 /// The most requests under way at one peer: what common clients queue.
 const MAX_ASKED: usize = 500;
-/// Requests of one peer that wait for an answer: beyond, it should have been cut off.
-const MAX_OWED: usize = 2000;
-/// Payload that was given to the network and not yet taken by it: half a MiB and one block of the longest kind.
-const MAX_PAYLOAD_BACKLOG: u64 = (512 + 128) << 10;
-/// All that was given to the network and not yet taken by it: a peer that reads nothing gets `have` messages for a minute at most.
-const MAX_BACKLOG: u64 = 5 << 20;
 
 /// A `have` waits no longer than this for something to leave with: a second, and the next drain.
 const MAX_UNSAID: Duration = Duration::from_secs(2);
@@ -44,15 +40,6 @@ pub(super) enum Asked {
     /// A refusal and the request crossed within the client: which came first is not known here.
     Perhaps,
     No,
-}
-
-/// How often a block is to be answered.
-#[derive(Clone, Copy, Debug, Default)]
-struct Owed {
-    /// Requested.
-    waiting: u32,
-    /// Requested, then cancelled.
-    cancelled: u32,
 }
 
 /// Both directions of one connection.
@@ -101,10 +88,8 @@ pub(super) struct Wire {
     refused: BTreeSet<Range>,
     /// Requests of ours that may or may not have been refused so.
     doubtful: BTreeSet<Range>,
-    /// Requests of theirs that have not been answered.
-    owed: BTreeMap<Range, Owed>,
-    /// Requests of theirs that they cancelled and did not repeat.
-    cancelled: BTreeSet<Range>,
+    /// Requests of theirs.
+    debts: Debts,
     /// Whether they ask like an honest client: then each request must be answered.
     honest: bool,
     they_are_interested: bool,
@@ -113,9 +98,7 @@ pub(super) struct Wire {
     hungry_since: Option<Instant>,
     /// A request may have been decided, and wait for the end of a block that leaves in parts.
     asks_wait: bool,
-    /// Given to the network and not yet taken by it: length, and whether it is payload.
-    backlog: VecDeque<(u64, bool)>,
-    backlog_bytes: [u64; 2],
+    pub(super) backlog: Backlog,
 }
 
 impl Wire {
@@ -153,7 +136,7 @@ impl Wire {
     /// # Errors
     /// When something was not.
     pub(super) fn judge_unsaid(&self, now: Instant, limited: bool) -> Result<(), Breach> {
-        if !self.first_sent || self.speaks_late() || (limited && !self.owed.is_empty()) {
+        if !self.first_sent || self.speaks_late() || (limited && !self.debts.is_empty()) {
             return Ok(());
         }
         let late = self.unsaid.front().filter(|(since, _)| now.since(*since) > MAX_UNSAID);
@@ -236,18 +219,8 @@ impl Wire {
                 let ones = |i: &u32| bits[*i as usize / 8] & (0x80 >> (i % 8)) != 0;
                 (0..bits.len() as u32 * 8).filter(ones).for_each(|piece| self.note_told(piece));
             }
-            NaiveMessage::Request { index, begin, length } => {
-                let range = (index, begin, length);
-                self.owed.entry(range).or_default().waiting += 1;
-                self.cancelled.remove(&range);
-            }
-            NaiveMessage::Cancel { index, begin, length } => {
-                let range = (index, begin, length);
-                if let Some(owed) = self.owed.get_mut(&range).filter(|owed| owed.waiting > 0) {
-                    (owed.waiting, owed.cancelled) = (owed.waiting - 1, owed.cancelled + 1);
-                    self.cancelled.insert(range);
-                }
-            }
+            NaiveMessage::Request { index, begin, length } => self.debts.requested((index, begin, length)),
+            NaiveMessage::Cancel { index, begin, length } => self.debts.cancelled((index, begin, length)),
             NaiveMessage::RejectRequest { index, begin, length } => self.hear_reject((index, begin, length)),
             NaiveMessage::Extended { id: 0, payload } => {
                 self.donthave_ids[0] = donthave_id(&payload).or(self.donthave_ids[0]);
@@ -346,7 +319,7 @@ impl Wire {
 
     /// Requests of theirs that they cancelled.
     pub(super) fn cancelled(&self) -> &BTreeSet<Range> {
-        &self.cancelled
+        self.debts.all_cancelled()
     }
 
     /// Whether something came, or is coming, that was asked for.
@@ -356,8 +329,7 @@ impl Wire {
 
     /// Whether an answer is owed to an honest peer.
     pub(super) fn owes(&self) -> Option<Range> {
-        let owed = self.owed.keys().next().filter(|_| self.honest && self.is_fast());
-        owed.copied()
+        self.debts.first().filter(|_| self.honest && self.is_fast())
     }
 
     /// Since when an honest peer is interested and choked.
@@ -416,7 +388,7 @@ impl Wire {
                     if self.we_choke && !self.allowed_fast.contains(&index) {
                         return Err((Check::NotChoking, format!("{:?}", (index, begin, len))));
                     }
-                    self.answer((index, begin, len), "block")?;
+                    self.debts.answered((index, begin, len), "block")?;
                 }
                 Heard::Message(message) => self.say(message, late, host)?,
             }
@@ -456,7 +428,7 @@ impl Wire {
                 if !self.is_fast() {
                     return Err((Check::Readable, String::from("a reject without BEP 6")));
                 }
-                self.answer((index, begin, length), "reject")?;
+                self.debts.answered((index, begin, length), "reject")?;
             }
             NaiveMessage::Extended { id: 0, payload } => {
                 self.donthave_ids[1] = donthave_id(&payload).or(self.donthave_ids[1]);
@@ -471,7 +443,7 @@ impl Wire {
                 self.gone.remove(&piece);
                 self.recount_wanted();
                 if !self.is_fast() {
-                    self.owed.retain(|range, _| range.0 != piece);
+                    self.debts.forget(piece);
                 }
             }
             NaiveMessage::Unknown { id, .. } => return Err((Check::Readable, format!("message {id}"))),
@@ -539,23 +511,6 @@ impl Wire {
         Ok(())
     }
 
-    fn answer(&mut self, range: Range, what: &str) -> Result<(), Breach> {
-        let Some(owed) = self.owed.get_mut(&range) else {
-            let cancelled = what == "block" && self.cancelled.contains(&range);
-            let check = if cancelled { Check::NotCancelled } else { Check::AnswerOnce };
-            return Err((check, format!("{what} {range:?}")));
-        };
-        // A block may have been on its way to us when its cancel came in the same breath.
-        match owed.cancelled {
-            0 => owed.waiting -= 1,
-            _ => owed.cancelled -= 1,
-        }
-        if owed.waiting + owed.cancelled == 0 {
-            self.owed.remove(&range);
-        }
-        Ok(())
-    }
-
     /// Everything the engine had to say so far was sent.
     ///
     /// # Errors
@@ -570,7 +525,7 @@ impl Wire {
             return Ok(());
         }
         self.lately_untold.clear();
-        self.settle_answers()?;
+        self.debts.settle(self.is_fast(), self.honest, self.we_choke)?;
         if let Some(piece) = self.gone.first() {
             return Err((Check::TakenBack, format!("piece {piece} is gone")));
         }
@@ -585,57 +540,6 @@ impl Wire {
             return Err((Check::Interested, format!("there is something to want: {wants}")));
         }
         Ok(())
-    }
-
-    fn settle_answers(&mut self) -> Result<(), Breach> {
-        if self.owed.is_empty() {
-            return Ok(());
-        }
-        if self.is_fast() {
-            let late = self.owed.iter().find(|(_, owed)| self.we_choke || owed.cancelled > 0).filter(|_| self.honest);
-            if let Some((range, owed)) = late {
-                return Err((Check::AnswerAll, format!("{range:?} {owed:?}, we choke: {}", self.we_choke)));
-            }
-        } else {
-            // A choke without BEP 6 is the answer to all of them, and a cancel needs none.
-            let choke = self.we_choke;
-            self.owed.values_mut().for_each(|owed| owed.cancelled = 0);
-            self.owed.retain(|_, owed| owed.waiting > 0 && !choke);
-        }
-        if self.owed.len() > MAX_OWED {
-            return Err((Check::Limits, format!("{} requests wait for an answer", self.owed.len())));
-        }
-        Ok(())
-    }
-
-    /// Bytes were given to the network.
-    ///
-    /// # Errors
-    /// When more waits there than should.
-    pub(super) fn handed_over(&mut self, bytes: u64, payload: bool) -> Result<(), Breach> {
-        self.backlog.push_back((bytes, payload));
-        self.backlog_bytes[usize::from(payload)] += bytes;
-        let [control, blocks] = self.backlog_bytes;
-        if blocks > MAX_PAYLOAD_BACKLOG || control + blocks > MAX_BACKLOG {
-            return Err((Check::Limits, format!("{control} bytes of messages and {blocks} of payload wait")));
-        }
-        Ok(())
-    }
-
-    /// The network took bytes; gives how many of them were payload.
-    pub(super) fn flushed(&mut self, mut bytes: u64) -> u64 {
-        let before = self.backlog_bytes[1];
-        while bytes > 0
-            && let Some((len, payload)) = self.backlog.front_mut()
-        {
-            let part = bytes.min(*len);
-            self.backlog_bytes[usize::from(*payload)] -= part;
-            (*len, bytes) = (*len - part, bytes - part);
-            if *len == 0 {
-                self.backlog.pop_front();
-            }
-        }
-        before - self.backlog_bytes[1]
     }
 }
 

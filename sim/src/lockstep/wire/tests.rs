@@ -127,16 +127,6 @@ fn what_was_called_off_may_have_been_under_way_until_all_are_looked_at() {
 }
 
 #[test]
-fn what_the_network_took_is_told_apart() {
-    let mut wire = Wire::new(true);
-    wire.handed_over(13, false).unwrap();
-    wire.handed_over(100, true).unwrap();
-    assert_eq!((wire.flushed(50), wire.flushed(1000)), (37, 63));
-    let (check, _) = wire.handed_over(1 << 20, true).unwrap_err();
-    assert_eq!(check, Check::Limits);
-}
-
-#[test]
 fn announcements_are_judged() {
     assert_eq!(breach(true, [By(HaveNone), By(Have { index: 1 })]), None);
     assert_eq!(breach(true, [By(Have { index: 3 })]), Some(Check::HaveIsTrue));
@@ -160,7 +150,7 @@ fn what_comes_is_to_be_announced_in_time() {
     assert_eq!(judge(&wire, 2, false), None);
     assert_eq!(judge(&wire, 3, false), Some(Check::HaveIsTold));
     assert_eq!(judge(&wire, 3, true), Some(Check::HaveIsTold), "no payload is held");
-    wire.owed.insert((0, 0, 5), Owed::default());
+    wire.debts.requested((0, 0, 5));
     assert_eq!(judge(&wire, 3, true), None);
     assert_eq!(judge(&wire, 3, false), Some(Check::HaveIsTold));
     (1..=2).for_each(|index| wire.say(Have { index }, false, &host).unwrap());

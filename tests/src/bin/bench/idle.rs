@@ -1,8 +1,10 @@
-//! Many small torrents that nobody asks for: when all are being seeded, and what they cost from then on.
+//! Many small torrents that nobody asks for: when all are being seeded, and what they cost once their tracker has heard of all of them.
 
 use crate::measure::{Cost, cpu_of, now, peak_mib};
 use crate::ready::until_seeded;
-use ::tests::{Libtorrent, Outcome, Process, Stage, Torrent, Tree, TreeFile, free_port, noise, sameseed_binary};
+use ::tests::{
+    HttpTracker, Libtorrent, Outcome, Process, Stage, Torrent, Tree, TreeFile, free_port, noise, sameseed_binary,
+};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,6 +23,7 @@ const LEN_BYTES: usize = 64 * 1024;
 /// When the client fails.
 pub(crate) fn run(stage: &Stage, base: &Path, torrents: usize, name: &str) -> Outcome<Cost> {
     let (files, data) = (stage.folder("torrents")?, base.join(format!("idle-{torrents}")));
+    let tracker = HttpTracker::honest(&[])?;
     let mut hashes = Vec::new();
     for i in 0..torrents {
         let content = TreeFile { path: Vec::new(), bytes: noise(i as u64, LEN_BYTES) };
@@ -29,7 +32,7 @@ pub(crate) fn run(stage: &Stage, base: &Path, torrents: usize, name: &str) -> Ou
             tree.write_into(&data)?;
         }
         let path = files.join(format!("{i:06}.torrent"));
-        hashes.push(Torrent::write(&tree, LEN_BYTES / 4, "http://127.0.0.1:9/announce", path)?.info_hash);
+        hashes.push(Torrent::write(&tree, LEN_BYTES / 4, &tracker.url(), path)?.info_hash);
     }
     let port = free_port();
     let command = command(stage, name, &files, &data, port)?;
@@ -40,7 +43,12 @@ pub(crate) fn run(stage: &Stage, base: &Path, torrents: usize, name: &str) -> Ou
     let sample: Vec<[u8; 20]> = hashes.iter().rev().step_by(step).copied().collect();
     until_seeded(stage, &mut process, port, &sample)?;
     let wall_s = start.elapsed().as_secs_f64();
-    // What the questions have cost is over by then.
+    // Trackers that do not answer are asked again, sooner or later by one client or another: that would not be idleness.
+    stage.deadline().wait_for("the tracker hears of every torrent", || {
+        process.check_alive()?;
+        Ok((tracker.requests().len() >= torrents).then_some(()))
+    })?;
+    // What this has cost, and our questions, is over by then.
     std::thread::sleep(Duration::from_secs(5));
     let before = cpu_of(process.id());
     std::thread::sleep(WATCHED);
