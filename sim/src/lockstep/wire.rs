@@ -98,6 +98,7 @@ pub(super) struct Wire {
     hungry_since: Option<Instant>,
     /// A request may have been decided, and wait for the end of a block that leaves in parts.
     asks_wait: bool,
+    /// Given to the network and not yet taken by it.
     pub(super) backlog: Backlog,
 }
 
