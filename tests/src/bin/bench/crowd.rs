@@ -2,6 +2,7 @@
 
 use crate::measure::Cost;
 use crate::scene::{NO_TRACKER, Shared, difference_in, until_ended};
+use crate::warm::warm;
 use ::tests::{Client, Job, Link, Outcome, Process, Role, Stage, free_port, id, in_background};
 use driver_tokio::{AddTorrentOptions, Session};
 use socket2::{Domain, Socket, Type};
@@ -60,6 +61,7 @@ pub(crate) fn run(stage: &Stage, shared: &Shared, peers: u32, senders: u32, clie
         piece_bytes: torrent.piece_len_bytes,
         bytes: shared.tree.files.first().map(|file| file.bytes.clone()).unwrap_or_default(),
     });
+    warm(&stage.path(""), shared.tree.len_bytes())?;
     for number in 0..peers {
         let crowd = Arc::clone(&crowd);
         in_background(move || crowd.take_part(number));

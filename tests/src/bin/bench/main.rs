@@ -14,6 +14,7 @@ mod rows;
 mod scene;
 mod staying;
 mod swarm;
+mod warm;
 
 use ::tests::Outcome;
 use measure::{Cost, median};

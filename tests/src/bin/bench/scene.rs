@@ -3,6 +3,7 @@
 use crate::measure::{Cost, cpu_of, cpu_of_ended_children, now, peak_mib};
 use crate::rows::{PIECES_1M, Shape, What, client};
 use crate::staying::until_written;
+use crate::warm::warm;
 use ::tests::{
     Client, EmptyFiles, HttpTracker, Job, Outcome, Process, Role, Running, Stage, Torrent, Tree, TreeFile, difference,
     noise, sameseed_binary,
@@ -137,6 +138,7 @@ impl Scene {
             more_peers: &peers[1..],
             ..Job::new(stage, &torrent, &dir, Role::Leecher)
         };
+        warm(&self.dir, shared.tree.len_bytes())?;
         let process = leecher.start(&job)?.process;
         let cost = if leecher.leaves_when_complete() {
             until_ended(stage, vec![process])?
@@ -166,6 +168,7 @@ impl Scene {
         let more = self.more_for(seeder);
         let peer = Some(leeching.listens);
         let job = Job { more: &more, peer, ..Job::new(stage, &torrent, &shared.full, Role::Seeder) };
+        warm(&self.dir, shared.tree.len_bytes())?;
         let _seeding = (0..seeders).map(|_| seeder.start(&job)).collect::<Outcome<Vec<Running>>>()?;
         let cost = until_written(stage, leeching.process, shared, &dir)?;
         difference_in(shared, &dir, leecher)?;

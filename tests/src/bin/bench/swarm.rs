@@ -2,6 +2,7 @@
 
 use crate::measure::{Cost, cpu_of, peak_mib};
 use crate::scene::{NO_TRACKER, Shared, difference_in, until_ended};
+use crate::warm::warm;
 use ::tests::{Client, Job, Outcome, Process, Role, Stage};
 use std::net::SocketAddr;
 
@@ -23,6 +24,7 @@ pub(crate) fn run(
     let mut peers: Vec<SocketAddr> = vec![seeder.listens];
     let mut leeching: Vec<Process> = Vec::new();
     let mut dirs = Vec::new();
+    warm(&stage.path(""), leechers * shared.tree.len_bytes())?;
     for i in 0..leechers {
         let dir = stage.folder(&format!("got-{i}"))?;
         let job = Job {
