@@ -35,12 +35,13 @@ pub fn difference(tree: &Tree, dir: &Path, empty_files: EmptyFiles) -> Option<St
             Ok(found) => found,
             Err(error) => return Some(format!("{}: {error}", path.display())),
         };
+        if found == file.bytes {
+            continue;
+        }
         if let Some(at) = found.iter().zip(&file.bytes).position(|(found, expected)| found != expected) {
             return Some(format!("{}: differs first at byte {at} of {}", path.display(), file.bytes.len()));
         }
-        if found.len() != file.bytes.len() {
-            return Some(format!("{}: changed its length while it was read", path.display()));
-        }
+        return Some(format!("{}: changed its length while it was read", path.display()));
     }
     let known: BTreeSet<PathBuf> = tree.files.iter().map(|file| tree.path_in(dir, file)).collect();
     let stranger = files_below(&dir.join(&tree.name)).into_iter().find(|path| !known.contains(path));

@@ -24,7 +24,8 @@ impl Torrent {
     /// # Errors
     /// When the file cannot be written.
     pub fn write(tree: &Tree, piece_len_bytes: usize, announce: &str, path: PathBuf) -> Outcome<Torrent> {
-        let all: Vec<u8> = tree.files.iter().flat_map(|file| file.bytes.iter().copied()).collect();
+        let mut all = Vec::with_capacity(tree.len_bytes());
+        tree.files.iter().for_each(|file| all.extend_from_slice(&file.bytes));
         let piece_hashes: Vec<[u8; 20]> = all.chunks(piece_len_bytes).map(|piece| Sha1::digest(piece).into()).collect();
         let info = info(tree, piece_len_bytes, &piece_hashes);
         let mut bytes = b"d".to_vec();
